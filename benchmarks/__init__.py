@@ -1,0 +1,1 @@
+"""Side-by-side timings of parallelcfg, joblib, loky and the standard library: ``python -m benchmarks``."""

@@ -1,0 +1,134 @@
+"""One call's batches on a dask cluster."""
+
+from __future__ import annotations
+
+import pickle
+import uuid
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from parallelcfg.backends.dasklink import capacity
+from parallelcfg.backends.flights import Flights, lost
+from parallelcfg.core.outcome import Lost, Reply
+from parallelcfg.transport import pickling
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from parallelcfg.backends.base import Work
+    from parallelcfg.backends.dasklink import Link
+    from parallelcfg.config.snapshot import Config
+
+__all__ = ["DaskSession", "run_on_worker"]
+
+#: How many workers get large data at once, so that the death of one loses nothing.
+_COPIES = 2
+#: Milliseconds between two looks at which workers there are; dask's own client looks as seldom.
+_LOOK = 1000
+#: Batches of more bytes go through the cluster's store, not through the scheduler.
+_LARGE = 1 << 23
+
+
+def run_on_worker(packed: bytes, *contents: Any) -> Reply | Lost:
+    """Run a batch on a dask worker, where each task has one of the worker's threads.
+
+    Parameters
+    ----------
+    packed : bytes
+        Pickle of a function and its payload.
+    *contents
+        Large data that came another way.
+    """
+    from distributed import get_worker
+
+    run, payload = pickle.loads(packed)
+    outcome = run(payload, *contents, cpus=1)
+    return replace(outcome, worker=get_worker().address) if isinstance(outcome, Reply) else outcome
+
+
+class DaskSession(Flights):
+    """A session on a dask cluster.
+
+    Futures are waited for in the client's own thread, where ``done`` is called too.
+
+    Parameters
+    ----------
+    link : Link
+        The cluster.
+    config : Config
+        Its ``n_jobs`` and ``max_jobs`` bound what is out at the same time.
+    options : mapping
+        What goes to dask with each batch.
+    chosen : sequence of object
+        What is stored whatever its size.
+    """
+
+    def __init__(
+        self, link: Link, config: Config, options: Mapping[str, Any], chosen: Sequence[object]
+    ) -> None:
+        from tornado.ioloop import PeriodicCallback
+
+        self._link = link
+        self._client = link.client
+        self._options = options
+        self._name = f"parallelcfg-{uuid.uuid4().hex[:12]}"
+        super().__init__(config, self._count(self._client.sync(self._client.scheduler.identity)), chosen)
+        self._looks = PeriodicCallback(self._look, _LOOK)
+        self._client.loop.add_callback(self._looks.start)
+
+    def put(self, value: object) -> Any:
+        """Store a value on the cluster."""
+        if self._link.same_process:
+            value = pickling.loads(pickling.dumps(value))  # as it is now
+        (future,) = self._client.scatter(
+            [value], workers=self._options["workers"], broadcast=_COPIES, hash=False
+        )
+        return future
+
+    def _pack(self, work: Work) -> tuple[Any, ...]:
+        packed: Any = pickle.dumps((work.run, work.payload), pickle.HIGHEST_PROTOCOL)
+        return (self.put(packed) if len(packed) > _LARGE else packed, *work.handles)
+
+    def _start(self, batch_id: int, args: tuple[Any, ...]) -> Any:
+        key = f"{self._name}-{batch_id}"
+        return self._client.submit(run_on_worker, *args, key=key, pure=False, **self._options)
+
+    def _follow(self, batch_id: int, future: Any) -> None:
+        self._client.loop.add_callback(self._wait, batch_id, future)
+
+    def _cancel(self, futures: list[Any]) -> None:
+        if self._link.usable():
+            self._client.loop.add_callback(partial(self._client.cancel, futures, asynchronous=True))
+
+    def _leave(self) -> None:
+        if self._link.usable():
+            self._client.loop.add_callback(self._looks.stop)
+        self._link.release()
+
+    async def _wait(self, batch_id: int, future: Any) -> None:
+        outcome: Reply | Lost
+        try:
+            (outcome,) = await self._client.gather([future], asynchronous=True)
+        except BaseException as error:  # what a cancelled future raises is no Exception
+            if not self._link.usable():
+                self._over = True  # dask itself would wait for the scheduler to come back
+            outcome = self._explain(error)
+        future.release()
+        self._settle(batch_id, outcome)
+
+    def _explain(self, error: BaseException) -> Lost:
+        if self._link.usable():
+            return lost(f"dask could not run a batch: {type(error).__name__}: {error}", error)
+        return lost(f"the dask scheduler at {self._link.address} was lost", error)
+
+    async def _look(self) -> None:
+        try:
+            slots = self._count(await self._client.scheduler.identity())
+        except OSError:  # the futures tell, too
+            return
+        self._resize(slots)
+
+    def _count(self, identity: Mapping[str, Any]) -> int:
+        only = None if self._options["allow_other_workers"] else self._options["workers"]
+        return capacity(identity["workers"], only, self._options["resources"])

@@ -1,0 +1,91 @@
+"""Worker processes of loky: the default backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from parallelcfg.backends.base import Traits
+from parallelcfg.backends.processes import packed_setup, process_pool, thread_variables
+from parallelcfg.backends.shelf import PoolSession
+from parallelcfg.backends.workers import Recycling, start_helpers
+from parallelcfg.config.policy import clamp
+from parallelcfg.workerprocess import Birth, main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    from parallelcfg.backends.pool import Pool
+    from parallelcfg.config.snapshot import Config
+    from parallelcfg.transport.board import Seat
+
+__all__ = ["LokyBackend"]
+
+
+class LokyBackend:
+    """Processes of `loky`, which survive what `multiprocessing` does not.
+
+    Parameters
+    ----------
+    idle_worker_timeout : float, optional
+        Seconds after which an idle worker ends, 300 by default.
+    initializer : callable, optional
+        Called in every fresh worker.
+    initargs : tuple, optional
+        Its arguments.
+    env : mapping of str to str, optional
+        Environment variables of the workers, set before they import anything.
+    max_worker_growth : int, optional
+        Bytes by which a worker's memory may grow after its first batch; a worker that has grown more is
+        replaced between batches. Off unless set.
+    """
+
+    name = "loky"
+    traits = Traits(uses_processes=True, can_kill_running=True)
+
+    def __init__(
+        self,
+        *,
+        idle_worker_timeout: float = 300.0,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        env: Mapping[str, str] | None = None,
+        max_worker_growth: int | None = None,
+    ) -> None:
+        self._timeout = idle_worker_timeout
+        self._initializer = initializer
+        self._initargs = tuple(initargs)
+        self._env = {name: str(value) for name, value in (env or {}).items()}
+        self._recycling = Recycling(growth=max_worker_growth)
+
+    def effective_n_jobs(self, config: Config, cpus: int) -> int:
+        """How many jobs this configuration means here."""
+        return clamp(config.n_jobs, cpus, config.max_jobs)[0]
+
+    def open(self, config: Config, n_jobs: int, threads: int) -> PoolSession:
+        """Get ``n_jobs`` workers ready."""
+        key = (
+            "loky",
+            n_jobs,
+            self._timeout,
+            self._recycling,
+            frozenset(self._env.items()),
+            setup := packed_setup(self._initializer, self._initargs),
+        )
+        return PoolSession(
+            n_jobs, key, lambda: self._make(n_jobs, {**thread_variables(config, threads), **self._env}, setup)
+        )
+
+    def _make(self, n_jobs: int, env: dict[str, str], setup: bytes) -> Pool:
+        from loky.backend import get_context, resource_tracker
+
+        context = get_context("loky")
+
+        def spawn(connection: Connection, seat: Seat) -> BaseProcess:
+            start_helpers("spawn")
+            resource_tracker.ensure_running()
+            birth = Birth(seat, {}, setup)
+            return context.Process(target=main, args=(connection, birth), env=env)  # type: ignore[no-any-return]
+
+        return process_pool(n_jobs, spawn, self._recycling, self._timeout)

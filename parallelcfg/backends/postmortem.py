@@ -1,0 +1,129 @@
+"""Why a worker is gone: its exit code, and what memory has to do with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from parallelcfg.workerprocess import IMPORTING_MAIN
+
+__all__ = ["descendants", "how_it_ended", "likely_causes", "resident_memory"]
+
+_PAGE = 4096 if sys.platform in {"win32", "emscripten"} else os.sysconf("SC_PAGE_SIZE")
+
+
+def how_it_ended(exitcode: int | None) -> str:
+    """What an exit code says.
+
+    Parameters
+    ----------
+    exitcode : int or None
+        As `multiprocessing.Process` has it: negative for a signal; None where nobody knows.
+
+    Examples
+    --------
+    >>> how_it_ended(3)
+    'ended with exit code 3'
+    """
+    if exitcode is None:
+        return "ended"
+    if exitcode >= 0:
+        return f"ended with exit code {exitcode}"
+    try:
+        return f"was killed by {signal.Signals(-exitcode).name}"
+    except ValueError:
+        return f"was killed by signal {-exitcode}"
+
+
+def likely_causes(exitcode: int | None) -> str:
+    """What usually stands behind such an end, and where to look."""
+    if exitcode == IMPORTING_MAIN:
+        return (
+            "the main module runs Parallel while a worker imports it: put what it shall do once under "
+            "if __name__ == '__main__':"
+        )
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    if exitcode == 1 and main is not None and not Path(main).exists():
+        return (
+            f"the standard library's workers import the main module, and there is no file {main}: "
+            "backend='loky' and start_method='fork' do without"
+        )
+    if exitcode is None or exitcode >= 0:
+        return "something called os._exit, or its start failed: see its messages on stderr"
+    name = how_it_ended(exitcode).rpartition(" ")[2]
+    if name in {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}:
+        return "a crash in compiled code: its traceback is on stderr"
+    if name in {"SIGKILL", "9"}:
+        return f"most often the system's out-of-memory killer ({memory()})"
+    return "something sent it this signal"
+
+
+def memory() -> str:
+    """How much memory there is, for this process's control group and for the machine."""
+    parts = []
+    limit, used = (
+        _group("memory.max", "memory.limit_in_bytes"),
+        _group("memory.current", "memory.usage_in_bytes"),
+    )
+    if limit is not None and used is not None and limit < 1 << 60:
+        parts.append(f"control group: {_size(used)} of {_size(limit)} in use")
+    kills = next(
+        (line.split()[1] for line in _lines("/sys/fs/cgroup/memory.events") if "oom_kill " in line), "0"
+    )
+    if kills != "0":
+        parts.append(f"its out-of-memory killer has struck {kills} times")
+    machine = {line.split()[0]: int(line.split()[1]) << 10 for line in _lines("/proc/meminfo")[:3]}
+    if len(machine) == 3:  # noqa: PLR2004 - total, free and available memory
+        parts.append(f"machine: {_size(machine['MemAvailable:'])} of {_size(machine['MemTotal:'])} available")
+    parts.append(f"largest worker so far: {_size(_largest_child())}")
+    return "; ".join(parts)
+
+
+def resident_memory(pid: int) -> int:
+    """Bytes of memory that a process has now; 0 where the system does not tell."""
+    fields = "".join(_lines(f"/proc/{pid}/statm")).split()
+    return int(fields[1]) * _PAGE if fields else 0
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below a process, as far as the system tells."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, "".join(_lines(str(thread))).split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def _group(*files: str) -> int | None:
+    """A number of the control group at the top of what this process can see."""
+    for file in files:
+        for folder in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory"):
+            lines = _lines(f"{folder}/{file}")
+            if lines and lines[0].isdigit():
+                return int(lines[0])
+    return None
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        return Path(file).read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return []
+
+
+def _largest_child() -> int:
+    if sys.platform == "win32":
+        return 0
+    from resource import RUSAGE_CHILDREN, getrusage
+
+    return getrusage(RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _size(number: int) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:  # noqa: PLR2004 - the step between units
+            return f"{number:.0f} {unit}"
+        number /= 1024  # type: ignore[assignment]  # exact enough for people
+    return f"{number:.1f} GiB"

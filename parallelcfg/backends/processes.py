@@ -1,0 +1,137 @@
+"""Worker processes of the standard library: the backend ``multiprocessing``.
+
+Also home of `process_pool`, which the loky backend shares.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from parallelcfg.backends.base import Traits
+from parallelcfg.backends.pool import Pool
+from parallelcfg.backends.shelf import PoolSession
+from parallelcfg.backends.workers import Recycling, WorkerProcess, start_helpers
+from parallelcfg.config.policy import clamp
+from parallelcfg.errors import ConfigError
+from parallelcfg.threadpools.variables import environment_for
+from parallelcfg.transport.board import SharedBoard
+from parallelcfg.transport.pickling import dumps
+from parallelcfg.workerprocess import IMPORTING_MAIN, Birth, main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import BaseContext
+    from multiprocessing.process import BaseProcess
+
+    from parallelcfg.backends.workers import Spawn
+    from parallelcfg.config.snapshot import Config
+    from parallelcfg.transport.board import Seat
+
+__all__ = ["ProcessesBackend", "packed_setup", "process_pool", "thread_variables"]
+
+
+def packed_setup(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> bytes:
+    """The user's initializer as a worker receives it; also what tells pools with different ones apart."""
+    if initializer is None:
+        return _NO_SETUP
+    return dumps((initializer, initargs), name="(initializer, initargs)")
+
+
+_NO_SETUP = dumps((None, ()))
+
+
+def thread_variables(config: Config, threads: int) -> dict[str, str]:
+    """Environment of a new worker. No part of a pool's key: a warm worker changes its limit at run time."""
+    return environment_for(threads, os.environ, explicit=config.inner_max_num_threads is not None)
+
+
+def process_pool(n_jobs: int, spawn: Spawn, recycling: Recycling, idle_timeout: float | None = None) -> Pool:
+    """A pool of worker processes, each of which ``spawn`` makes."""
+    from multiprocessing.process import current_process  # not at the top: it may be missing
+
+    if getattr(current_process(), "_inheriting", False):  # the standard library's own sign
+        # This process is about to be a worker, and for that imports the main module, which runs this call:
+        # its parent says so, once
+        sys.stdout.flush()
+        os._exit(IMPORTING_MAIN)
+    board = SharedBoard(n_jobs)
+    return Pool(
+        n_jobs,
+        lambda ordinal: WorkerProcess(board.seat(ordinal), spawn, recycling),
+        board.running,
+        idle_timeout,
+    )
+
+
+class ProcessesBackend:
+    """Processes of the standard library's `multiprocessing`.
+
+    Parameters
+    ----------
+    start_method : {"spawn", "forkserver", "fork"}, optional
+        How workers come to life; by default ``"forkserver"`` where the system has it, else ``"spawn"``.
+        ``"fork"`` copies the caller's memory and is unsafe where threads run.
+    context : multiprocessing.context.BaseContext, optional
+        A context in place of ``start_method``.
+    maxtasksperchild : int, optional
+        Batches after which a worker is replaced.
+    initializer : callable, optional
+        Called in every fresh worker.
+    initargs : tuple, optional
+        Its arguments.
+    """
+
+    name = "multiprocessing"
+    traits = Traits(uses_processes=True, can_kill_running=True)
+
+    def __init__(
+        self,
+        *,
+        start_method: str | None = None,
+        context: BaseContext | None = None,
+        maxtasksperchild: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        self._context = context if context is not None else _context(start_method)
+        self._initializer = initializer
+        self._initargs = tuple(initargs)
+        self._recycling = Recycling(batches=maxtasksperchild)
+
+    def effective_n_jobs(self, config: Config, cpus: int) -> int:
+        """How many jobs this configuration means here."""
+        return clamp(config.n_jobs, cpus, config.max_jobs)[0]
+
+    def open(self, config: Config, n_jobs: int, threads: int) -> PoolSession:
+        """Get ``n_jobs`` workers ready."""
+        key = (
+            "multiprocessing",
+            n_jobs,
+            self._context.get_start_method(),
+            self._recycling,
+            setup := packed_setup(self._initializer, self._initargs),
+        )
+        return PoolSession(n_jobs, key, lambda: self._make(n_jobs, thread_variables(config, threads), setup))
+
+    def _make(self, n_jobs: int, env: dict[str, str], setup: bytes) -> Pool:
+        def spawn(connection: Connection, seat: Seat) -> BaseProcess:
+            start_helpers(self._context.get_start_method())
+            return self._context.Process(target=main, args=(connection, Birth(seat, env, setup)))  # type: ignore[attr-defined,no-any-return]
+
+        return process_pool(n_jobs, spawn, self._recycling)
+
+
+def _context(start_method: str | None) -> BaseContext:
+    import multiprocessing
+
+    known = multiprocessing.get_all_start_methods()
+    if start_method is None:
+        start_method = "forkserver" if "forkserver" in known else "spawn"
+    elif start_method not in known:
+        raise ConfigError(
+            f"start_method={start_method!r} is not to be had here; this system has {', '.join(known)}"
+        )
+    return multiprocessing.get_context(start_method)

@@ -1,0 +1,163 @@
+"""Which backend runs a call: a pure function of the configuration and the surroundings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from parallelcfg.config.snapshot import Config
+
+__all__ = [
+    "NEEDS_SHARED_MEMORY",
+    "Choice",
+    "Substitution",
+    "Surroundings",
+    "asked_backend",
+    "in_processes",
+    "select",
+    "shared_memory",
+]
+
+_PROCESSES = frozenset({"loky", "multiprocessing"})
+#: Even two jobs are 32 processes five levels down; who gets there starts workers that start workers.
+_DEEPEST = 5
+
+#: Why a backend had to make way.
+NEEDS_SHARED_MEMORY = "its tasks don't share the caller's memory, and require='sharedmem' asks for that"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the choice depends on besides the configuration.
+
+    Parameters
+    ----------
+    depth : int
+        How many parallel calls surround this one.
+    processes : str
+        Empty where worker processes can be started; else why not.
+    threads : str
+        Empty where threads can be started; else why not.
+    daemon : bool
+        Whether this process is a daemon of `multiprocessing`, which may have no children.
+    default : str
+        The backend where nobody names one.
+    """
+
+    depth: int = 0
+    processes: str = ""
+    threads: str = ""
+    daemon: bool = False
+    default: str = "loky"
+
+
+@dataclass(frozen=True, slots=True)
+class Substitution:
+    """Something other than what was asked for.
+
+    Parameters
+    ----------
+    key : str
+        The configuration key.
+    asked, got : str
+        The value asked for and the one in its place.
+    rule : str
+        Why, as a sentence.
+    explicit : bool
+        Whether a layer asked for it by name; only then is it an error under ``strict``.
+    """
+
+    key: str
+    asked: str
+    got: str
+    rule: str
+    explicit: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.key} is {self.got} in place of {self.asked}: {self.rule}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The backend to use, and what it stands in for.
+
+    Parameters
+    ----------
+    backend : object
+        A name, or the object that code passed.
+    substitution : Substitution or None
+        Set where it is not the one asked for.
+    """
+
+    backend: object
+    substitution: Substitution | None = None
+
+
+def asked_backend(config: Config, default: str) -> object:
+    """The backend that a configuration means where nothing stands in its way.
+
+    Parameters
+    ----------
+    config : Config
+        The settings in force.
+    default : str
+        The backend where nobody names one.
+    """
+    if config.backend is not None:
+        return config.backend
+    return "threading" if config.prefer == "threads" or config.require == "sharedmem" else default
+
+
+def in_processes(backend: object) -> bool:
+    """Whether this is the name of a backend that starts worker processes."""
+    return isinstance(backend, str) and backend in _PROCESSES
+
+
+def shared_memory(surroundings: Surroundings) -> str:
+    """Who runs tasks that share the caller's memory."""
+    return "sequential" if surroundings.threads else "threading"
+
+
+def select(config: Config, surroundings: Surroundings) -> Choice:
+    """Choose the backend.
+
+    Parameters
+    ----------
+    config : Config
+        The settings in force.
+    surroundings : Surroundings
+        Where the call is made.
+
+    Returns
+    -------
+    Choice
+        Never a process backend where processes can't be had, or where memory must be shared; never threads
+        where none can be started.
+    """
+    asked = asked_backend(config, surroundings.default)
+    explicit = config.backend is not None
+    if not isinstance(asked, str):
+        return Choice(asked)
+    got, rule = asked, ""
+    if in_processes(asked):
+        got, rule = _instead(asked, config, surroundings, explicit=explicit)
+    if got == "threading" and surroundings.threads:
+        got = "sequential"
+        rule = ", and ".join(filter(None, [rule, surroundings.threads]))
+    if got == asked:
+        return Choice(asked)
+    return Choice(got, Substitution("backend", asked, got, rule, explicit))
+
+
+def _instead(asked: str, config: Config, around: Surroundings, *, explicit: bool) -> tuple[str, str]:
+    """What takes the place of worker processes, and why; the first rule that applies decides."""
+    rules = (
+        (config.require == "sharedmem", "threading", NEEDS_SHARED_MEMORY),
+        (around.processes, "threading", around.processes),
+        (around.daemon, "threading", "a daemon of multiprocessing may not start processes"),
+        (not explicit and around.depth == 1, "threading", "the default inside a task is threads"),
+        (not explicit and around.depth > 1, "sequential", "the default below the second level is one job"),
+        (around.depth >= _DEEPEST, "sequential", f"processes are nested {_DEEPEST} levels deep at the most"),
+    )
+    return next(((got, rule) for applies, got, rule in rules if applies), (asked, ""))

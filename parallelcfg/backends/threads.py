@@ -1,0 +1,64 @@
+"""Threads of the caller's process: the backend ``threading``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from parallelcfg import worker
+from parallelcfg.backends.base import Traits
+from parallelcfg.backends.pool import Pool
+from parallelcfg.backends.shelf import PoolSession
+from parallelcfg.config.policy import clamp
+
+if TYPE_CHECKING:
+    from parallelcfg.backends.pool import Assignment
+    from parallelcfg.config.snapshot import Config
+    from parallelcfg.core.outcome import Lost, Reply
+
+__all__ = ["ThreadsBackend"]
+
+
+class _Thread:
+    """A member of a pool that runs batches itself.
+
+    Parameters
+    ----------
+    ordinal : int
+        Its number among its fellows, which decides its share of the CPUs.
+    """
+
+    def __init__(self, ordinal: int) -> None:
+        worker.board.take_seat(ordinal)  # a pool makes each member in the thread that will run its batches
+
+    def run(self, assignment: Assignment) -> Reply | Lost:
+        """Run a batch to its end."""
+        return assignment.work()
+
+    def kill(self) -> bool:
+        """Threads can't be stopped from outside: see `Traits.can_kill_running`."""
+        return False
+
+    def end(self) -> None:
+        """Nothing is left of a thread."""
+
+    def forsake(self) -> None:
+        """No thread lives on in a forked child."""
+
+
+class ThreadsBackend:
+    """Threads: for tasks that release the interpreter lock, wait for input and output, or share memory."""
+
+    name = "threading"
+    traits = Traits(shares_memory=True)
+
+    def effective_n_jobs(self, config: Config, cpus: int) -> int:
+        """How many jobs this configuration means here."""
+        return clamp(config.n_jobs, cpus, config.max_jobs)[0]
+
+    def open(self, config: Config, n_jobs: int, threads: int) -> PoolSession:  # noqa: ARG002 - the protocol
+        """Get ``n_jobs`` workers ready."""
+        return PoolSession(n_jobs, ("threading", n_jobs), lambda: _pool(n_jobs))
+
+
+def _pool(n_jobs: int) -> Pool:
+    return Pool(n_jobs, _Thread, worker.board.running)

@@ -1,0 +1,150 @@
+"""The `doctor` command: what this machine gives to parallel loops, tried out and not only looked up."""
+
+from __future__ import annotations
+
+import operator
+import platform
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import click
+
+from parallelcfg.cli.output import echo, print_table
+from parallelcfg.config.context import get_config
+
+if TYPE_CHECKING:
+    from parallelcfg.config.snapshot import Config
+
+__all__ = ["RoundTrip", "doctor_command", "round_trip"]
+
+_PACKAGES = {"loky": "loky", "dask": "distributed", "ray": "ray"}
+_QUIET = {"on_error": "raise", "verbose": 0, "progress": False, "trace": None}
+_PATIENCE = 120.0  # seconds for one backend; Ray takes ten to start its cluster
+
+
+@click.command("doctor")
+@click.option("--backend", "only", multiple=True, help="Try only this backend; may be given several times.")
+@click.pass_context
+def doctor_command(ctx: click.Context, only: tuple[str, ...]) -> None:
+    """CPUs and which limit decided, backends and their versions, arena folder, thread pools.
+
+    Runs two tasks on every available backend. Exits with 1 if one of them fails.
+    """
+    from parallelcfg.backends.registry import known_backends
+    from parallelcfg.config.cpus import available_cpus
+
+    unknown = set(only) - {*known_backends()}
+    if unknown:
+        raise click.UsageError(
+            f"unknown backend {', '.join(sorted(unknown))}; known are {', '.join(known_backends())}"
+        )
+    config = get_config()
+    echo(f"parallelcfg {version('parallelcfg')}, Python {platform.python_version()}, {platform.platform()}\n")
+    echo(f"CPUs\n{_indented(str(available_cpus()))}\n")
+    echo(f"configuration files\n{_indented(_files())}\n")
+    echo(f"folders for large arrays\n{_indented(_folders(config))}\n")
+    echo(f"thread pools\n{_indented(_pools())}\n")
+    trips = [round_trip(name) for name in only or known_backends()]
+    print_table(("backend", "version", "two tasks", ""), [trip.row for trip in trips])
+    if any(trip.outcome == "failed" for trip in trips):
+        ctx.exit(1)
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """What came of two tasks on a backend.
+
+    Parameters
+    ----------
+    backend : str
+        Its name.
+    outcome : str
+        ``"ok"``, ``"missing"`` or ``"failed"``.
+    detail : str
+        How long it took, what to install, or what went wrong.
+    """
+
+    backend: str
+    outcome: str
+    detail: str
+
+    @property
+    def row(self) -> tuple[str, str, str, str]:
+        """A line of the table."""
+        return self.backend, _version(self.backend), self.outcome, self.detail
+
+
+def round_trip(name: str) -> RoundTrip:
+    """Run two tasks on a backend.
+
+    Parameters
+    ----------
+    name : str
+        A known backend.
+    """
+    from parallelcfg.errors import BackendUnavailable
+    from parallelcfg.parallel import Parallel, delayed
+
+    started = time.perf_counter()
+    try:
+        parallel = Parallel(n_jobs=2, backend=name, return_as="list", deadline=_PATIENCE, **_QUIET)
+        results = parallel(delayed(operator.mul)(number, 7) for number in (1, 2))
+    except BackendUnavailable as error:
+        return RoundTrip(name, "missing", str(error))
+    except Exception as error:
+        return RoundTrip(name, "failed", f"{type(error).__name__}: {error}")
+    if results != [7, 14]:
+        return RoundTrip(name, "failed", f"expected [7, 14], got {results}")
+    instead = f", on {parallel.backend_name} instead" if parallel.backend_name != name else ""
+    return RoundTrip(name, "ok", f"{time.perf_counter() - started:.2f} s{instead}")
+
+
+def _version(backend: str) -> str:
+    package = _PACKAGES.get(backend)
+    if package is None:
+        return "built in" if backend in {"threading", "multiprocessing", "sequential"} else "plugin"
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _files() -> str:
+    from parallelcfg.config.process import current
+
+    found = current().resolver.surroundings.documents()
+    lines = [
+        f"{one.layer}: {one.file}{f' (not trusted: {one.distrust})' if one.distrust else ''}" for one in found
+    ]
+    return "\n".join(lines) or "none"
+
+
+def _folders(config: Config) -> str:
+    from parallelcfg.transport.arena import bases
+
+    return "\n".join(f"{folder}: {_room(folder)}" for folder in dict.fromkeys(bases(config.temp_folder)))
+
+
+def _room(folder: str) -> str:
+    from parallelcfg.transport.files import free_space
+
+    try:
+        free = free_space(folder)
+    except OSError as error:
+        return f"can't be used: {error.strerror}"
+    return "room without bound" if free is None else f"{free / 2**30:.1f} GiB free"
+
+
+def _pools() -> str:
+    import_module("numpy")  # its BLAS is a pool only once it is loaded
+    from parallelcfg.threadpools.found import find_pools
+
+    pools = find_pools().pools
+    return "\n".join(f"{pool.name}: {pool.size()} threads, {pool.variable}" for pool in pools) or "none"
+
+
+def _indented(text: str) -> str:
+    return "  " + text.replace("\n", "\n  ")

@@ -1,0 +1,60 @@
+"""What the commands print: tables, JSON, completions."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["complete_keys", "echo", "print_json", "print_table", "printable"]
+
+_PIPE_WIDTH = 1000  # a table in a pipe is for grep and awk: no folding
+
+
+def printable(text: str) -> str:
+    """The text without halves of surrogates, which stand for undecodable bytes in names of files."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a text, whatever stands in it."""
+    click.echo(printable(text), err=err)
+
+
+def print_json(data: object) -> None:
+    """Print data as JSON, one entry per line of a list's items' keys, readable by people and programs."""
+    click.echo(json.dumps(data, indent=2))
+
+
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows below bold heads; colours only on a terminal, and never under ``NO_COLOR``."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell), overflow="fold") for cell in row))
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(table)
+        return
+    wide = Console(highlight=False, width=_PIPE_WIDTH, color_system=None)
+    with wide.capture() as captured:
+        wide.print(table)
+    sys.stdout.write("\n".join(line.rstrip() for line in captured.get().split("\n")))
+
+
+def complete_keys(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Names of keys for the shell's completion."""
+    from parallelcfg.config.keys import KEYS
+
+    return [CompletionItem(name, help=key.help) for name, key in KEYS.items() if name.startswith(incomplete)]

@@ -1,0 +1,114 @@
+"""Arithmetic over ``n_jobs``, the language of ``pre_dispatch``: numbers, ``+ - * / // %`` and parentheses.
+
+The expression may come from a file, so it is parsed and walked, never evaluated as Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["evaluate", "tasks_ahead"]
+
+_MAX_LENGTH = 100
+_MAX_VALUE = 10**9
+
+_OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+
+
+@lru_cache(maxsize=256)
+def evaluate(expression: str, n_jobs: int) -> int:
+    """How many tasks an expression such as ``"2 * n_jobs"`` means.
+
+    Parameters
+    ----------
+    expression : str
+        At most 100 characters.
+    n_jobs : int
+        What the name ``n_jobs`` stands for.
+
+    Returns
+    -------
+    int
+        The value without its fraction, as in joblib: ``"1.5 * n_jobs"`` with 3 jobs gives 4.
+
+    Raises
+    ------
+    ValueError
+        The expression holds anything else than arithmetic, or a value out of bounds.
+
+    Examples
+    --------
+    >>> evaluate("2 * n_jobs", 4)
+    8
+    >>> evaluate("1.5*n_jobs + 1", 3)
+    5
+    """
+    if len(expression) > _MAX_LENGTH:
+        raise ValueError(f"an expression has at most {_MAX_LENGTH} characters, this one {len(expression)}")
+    try:
+        tree = ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ValueError("expected 'all', an integer >= 1 or arithmetic over n_jobs") from None
+    try:
+        return int(_value(tree, n_jobs))
+    except ZeroDivisionError:
+        raise ValueError(f"divides by zero when n_jobs is {n_jobs}") from None
+
+
+def tasks_ahead(pre_dispatch: int | str, n_jobs: int) -> int | None:
+    """How many tasks a valid ``pre_dispatch`` lets run ahead of the workers.
+
+    Parameters
+    ----------
+    pre_dispatch : int or str
+        ``"all"``, a number or an expression.
+    n_jobs : int
+        Jobs of the call.
+
+    Returns
+    -------
+    int or None
+        At least 1; None for no bound.
+
+    Examples
+    --------
+    >>> tasks_ahead("n_jobs - 1", 1), tasks_ahead("all", 4)
+    (1, None)
+    """
+    if pre_dispatch == "all":
+        return None
+    return pre_dispatch if isinstance(pre_dispatch, int) else max(1, evaluate(pre_dispatch, n_jobs))
+
+
+def _value(node: ast.expr, n_jobs: int) -> float:
+    match node:
+        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+            result: float = number
+        case ast.Name(id="n_jobs"):
+            result = n_jobs
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            result = -_value(operand, n_jobs)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            result = _OPERATORS[type(op)](_value(left, n_jobs), _value(right, n_jobs))
+        case _:
+            text = ast.unparse(node)
+            raise ValueError(
+                f"{text!r} is no arithmetic over n_jobs: numbers, n_jobs, + - * / // % and ( ) are"
+            )
+    if not math.isfinite(result) or abs(result) > _MAX_VALUE:
+        raise ValueError(f"a part of it exceeds {_MAX_VALUE:,}")
+    return result

@@ -1,0 +1,162 @@
+"""Changing one key of a TOML file in place.
+
+A value that stands there already is replaced at its exact position, so that nothing else can change; a new
+key is put in by tomlkit, which keeps comments and order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parallelcfg.config import files, spelling
+from parallelcfg.config.keys import KEYS
+from parallelcfg.config.layers import split
+from parallelcfg.config.positions import scan
+from parallelcfg.config.suggest import suggest
+from parallelcfg.config.validation import problems_of_content
+from parallelcfg.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["append_table", "change", "path_of", "spelt"]
+
+
+def path_of(key: str, profile: str | None) -> tuple[str, ...]:
+    """The path of a dotted key in our table, inside of a profile if there is one.
+
+    Raises
+    ------
+    ValueError
+        There is no such key.
+    """
+    path = split(key)
+    at = path[1:] if path[0] == "locked" else path
+    if not at or at[0] not in KEYS or (len(at) > 1) != KEYS[at[0]].is_table:
+        if at and at[0] in KEYS and KEYS[at[0]].is_table:
+            raise ValueError(
+                f"{key!r} is a table; name a key in it, such as backends.loky.idle_worker_timeout"
+            )
+        near = suggest(key, KEYS)
+        raise ValueError(f"unknown key {key!r}; {near}" if near else f"unknown key {key!r}")
+    return path if profile is None else ("profiles", profile, *path)
+
+
+def spelt(key: str, text: str) -> str:
+    """The text of a command line as TOML.
+
+    Raises
+    ------
+    ValueError
+        It looks like an array or a table and is none.
+    """
+    path = split(key)
+    name = path[path[0] == "locked"]
+    if KEYS[name].is_table:
+        return spelling.to_toml(spelling.from_untyped_text(text))
+    return spelling.to_toml(spelling.from_text(text, KEYS[name].scalars, nullable=KEYS[name].nullable))
+
+
+def change(file: Path, layer: str, path: tuple[str, ...], value: str) -> None:
+    """Give a key a value, given as TOML; makes the file where there is none.
+
+    Raises
+    ------
+    ConfigError
+        The file can't be read or written, is no TOML, or would not validate afterwards. It stays as it was.
+    """
+    before = _content(file)
+    known = problems_of_content(file, layer, before)
+    if before and any(not problem.key for problem in known):
+        raise ConfigError(tuple(known))  # no TOML: there is nothing to put a key into
+    root = ("tool", "parallelcfg") if file.name == "pyproject.toml" else ()
+    after = _changed(before.decode("utf-8"), (*root, *path), value).encode("utf-8")
+    told = {(problem.key, problem.message) for problem in known}
+    problems = [one for one in problems_of_content(file, layer, after) if (one.key, one.message) not in told]
+    if problems:
+        raise ConfigError(tuple(problems))
+    _write(file, after)
+
+
+def append_table(file: Path, path: tuple[str, ...], section: str) -> None:
+    """Add a section to a file that has no such table yet.
+
+    Raises
+    ------
+    ConfigError
+        The table is there already, or the file can't be read or written.
+    """
+    before = _content(file)
+    parsed = files.parse("project", file, before, file.parent)
+    if isinstance(parsed, Problem):
+        raise ConfigError([parsed])
+    if parsed is not None:
+        raise ConfigError(
+            [f"{file} has [{'.'.join(path)}] already; edit it, or use parallelcfg set KEY VALUE"]
+        )
+    gap = b"" if not before else b"\n" if before.endswith(b"\n") else b"\n\n"
+    _write(file, before + gap + section.encode("utf-8"))
+
+
+def _changed(text: str, path: tuple[str, ...], value: str) -> str:
+    span = scan(text).get(path)
+    if span is not None:
+        start, end = span.value
+        return text[:start] + value + text[end:]
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    table: object = document
+    for name in path[:-1]:
+        assert isinstance(table, dict)
+        if name not in table:
+            table[name] = tomlkit.table(is_super_table=name != path[-2])
+        table = table[name]
+    assert isinstance(table, dict)
+    table[path[-1]] = tomlkit.value(value)
+    written = tomlkit.dumps(document)
+    # tomlkit ends new lines with \n alone
+    return written.replace("\r\n", "\n").replace("\n", "\r\n") if "\r\n" in text else written
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise ConfigError([Problem(f"can't be read: {error.strerror}", place=str(file))]) from None
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Replace a file's content in one step, keeping its mode; a link stays a link."""
+    try:
+        target = file.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _beside(target) as (descriptor, temporary):
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+            temporary.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+            temporary.replace(target)
+    except OSError as error:
+        raise ConfigError([Problem(f"can't be written: {error.strerror}", place=str(file))]) from None
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[tuple[int, Path]]:
+    """A temporary file in the same folder, gone afterwards unless it was moved."""
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        yield descriptor, Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

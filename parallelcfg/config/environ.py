@@ -1,0 +1,123 @@
+"""The environment as a layer: which variables are keys, and of what.
+
+::
+
+    NAME = "PARALLEL_" KEY *( "__" KEY )
+
+Pure: names and texts in, entries out. Types come into play in `resolve`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+__all__ = [
+    "CONFIG",
+    "JOBLIB",
+    "NO_CONFIG",
+    "PREFIX",
+    "PROFILE",
+    "RESERVED",
+    "Variable",
+    "is_set",
+    "read",
+    "variable_name",
+]
+
+PREFIX = "PARALLEL_"
+CONFIG = "PARALLEL_CONFIG"
+NO_CONFIG = "PARALLEL_NO_CONFIG"
+PROFILE = "PARALLEL_PROFILE"
+JOBLIB = "PARALLEL_JOBLIB"
+RESERVED = {
+    CONFIG: "a TOML file that takes the place of the project's",
+    NO_CONFIG: "1 skips the system's, the user's and the project's file, except what the system's locks",
+    PROFILE: "profiles to select, in order: a,b",
+    JOBLIB: "1 puts joblib's loops, those inside of libraries included, under this configuration",
+}
+
+#: Variables of joblib that mean a key of ours; the key's own variable stands above them.
+_ALIASES = {"JOBLIB_TEMP_FOLDER": ("temp_folder",)}
+
+#: GNU parallel's own, see its manual: they stand in the environment of every program that it starts.
+_GNU = re.compile(
+    r"PARALLEL_(?:PID|SEQ|JOBSLOT|RANK|HOME|TMP.*|SSH.*|ARG.*|IGNORED_NAMES|ENV.*|SHELL|CSI|REMOTE_TMPDIR|ARGHOSTGROUPS)?",
+    re.DOTALL,
+)
+_OFF = frozenset({"", "0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable that sets a key.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    text : str
+        Its value, not empty.
+    path : tuple of str
+        The path of the key that it sets.
+    """
+
+    name: str
+    text: str
+    path: tuple[str, ...]
+
+
+def read(
+    environ: Mapping[str, str], keys: Collection[str], tables: Collection[str]
+) -> tuple[list[Variable], list[str]]:
+    """Find the variables that set keys.
+
+    Parameters
+    ----------
+    environ : mapping
+        The environment.
+    keys : collection of str
+        Names of all keys.
+    tables : collection of str
+        Names of the keys that are tables, the only ones with names below them.
+
+    Returns
+    -------
+    variables : list of Variable
+        In order of precedence, lowest first: aliases, tables, keys inside of tables.
+    unknown : list of str
+        Names that look like ours and are no key's.
+    """
+    variables: list[Variable] = []
+    unknown: list[str] = []
+    for name in environ:
+        if not (name.startswith(PREFIX) or name in _ALIASES):
+            continue
+        path = _ALIASES.get(name) or tuple(name.removeprefix(PREFIX).lower().split("__"))
+        if path[0] in keys and (len(path) == 1 or path[0] in tables) and all(path):
+            if environ[name]:
+                variables.append(Variable(name, environ[name], path))
+        elif name not in RESERVED and not _GNU.fullmatch(name):
+            unknown.append(name)
+    variables.sort(key=lambda one: (one.name not in _ALIASES, len(one.path), one.name))
+    return variables, sorted(unknown)
+
+
+def variable_name(path: tuple[str, ...]) -> str:
+    """The variable that sets a key.
+
+    Examples
+    --------
+    >>> variable_name(("backends", "dask", "address"))
+    'PARALLEL_BACKENDS__DASK__ADDRESS'
+    """
+    return PREFIX + "__".join(path).upper()
+
+
+def is_set(environ: Mapping[str, str], name: str) -> bool:
+    """Whether a switch such as ``PARALLEL_NO_CONFIG`` is on."""
+    return environ.get(name, "").strip().lower() not in _OFF

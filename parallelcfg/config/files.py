@@ -1,0 +1,270 @@
+"""Configuration files: which ones count, what they hold, and whether to trust them.
+
+A file is read once and kept with its text, so that positions of keys can be found later, when somebody asks.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parallelcfg.config import environ
+from parallelcfg.config.places import short_path
+from parallelcfg.config.spelling import too_deep
+from parallelcfg.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from parallelcfg.config.machine import Machine
+
+__all__ = ["Document", "Files", "Store", "discover", "parse", "project_file"]
+
+_NAME = "parallel.toml"
+_PYPROJECT = "pyproject.toml"
+_PYPROJECT_TABLE = ("tool", "parallelcfg")
+_LARGEST = 512 * 1024  # bytes; judging a file must never take over a second
+
+
+@dataclass(frozen=True)
+class Document:
+    """A configuration file, read.
+
+    Parameters
+    ----------
+    layer : str
+        The layer that it belongs to.
+    file : Path
+        Where it stands.
+    root : tuple of str
+        The path of our table in it: empty, or ``("tool", "parallelcfg")``.
+    table : dict
+        Our table.
+    text : str
+        The whole text.
+    distrust : str
+        Why it is not trusted; empty where it is.
+    """
+
+    layer: str
+    file: Path
+    root: tuple[str, ...] = ()
+    table: Mapping[str, object] = field(default_factory=dict)
+    text: str = ""
+    distrust: str = ""
+
+
+@dataclass
+class Files:
+    """The files in force, lowest layer first, and what is wrong with them."""
+
+    documents: list[Document] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notices: list[Problem] = field(default_factory=list)
+
+
+class Store:
+    """Files by path, each read once.
+
+    Parameters
+    ----------
+    cwd : Path
+        Problems say paths relative to it.
+    uid : int or None
+        The user on whose behalf files are read; see `Machine`.
+    """
+
+    def __init__(self, cwd: Path, uid: int | None) -> None:
+        self._cwd = cwd
+        self._uid = uid
+        self._read: dict[tuple[str, Path], Document | Problem | None] = {}
+
+    def get(self, layer: str, file: Path) -> Document | Problem | None:
+        """The document; a problem where it can't be read; None where it is not there or not ours."""
+        at = (layer, file)
+        if at not in self._read:
+            self._read[at] = self._load(layer, file)
+        return self._read[at]
+
+    def text(self, file: str) -> str:
+        """The text of a file as it was when it was read; empty where it can't be."""
+        for read in self._read.values():
+            if isinstance(read, Document) and str(read.file) == file:
+                return read.text
+        try:
+            return Path(file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return ""  # a task on another host explains what its caller's files said
+
+    def _load(self, layer: str, file: Path) -> Document | Problem | None:
+        try:
+            with file.open("rb") as stream:
+                status = os.fstat(stream.fileno())
+                content = stream.read(_LARGEST + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except IsADirectoryError:
+            return Problem("is a folder, expected a TOML file", layer, short_path(file, self._cwd))
+        except (OSError, ValueError) as error:
+            # Windows reports a folder as a denied permission
+            reason = "is a folder, expected a TOML file" if file.is_dir() else _reason(error)
+            return Problem(reason, layer, short_path(file, self._cwd))
+        if file.name == _PYPROJECT and layer == "project" and b"parallelcfg" not in content:
+            return None  # other tools' business, be it broken or not
+        parsed = parse(layer, file, content, self._cwd)
+        if isinstance(parsed, Problem) or parsed is None:
+            return parsed
+        return Document(**{**vars(parsed), "distrust": self._distrust(status)})
+
+    def _distrust(self, status: os.stat_result) -> str:
+        if self._uid is None:
+            return ""
+        if status.st_uid not in {self._uid, 0}:
+            return f"it belongs to another user (uid {status.st_uid})"
+        if status.st_mode & stat.S_IWOTH:
+            return "everybody may write to it"
+        return ""
+
+
+def parse(layer: str, file: Path, content: bytes, cwd: Path) -> Document | Problem | None:
+    """Turn a file's content into a document; None where it is a ``pyproject.toml`` without our table."""
+    place = short_path(file, cwd)
+    text = _decoded(layer, place, content)
+    if isinstance(text, Problem):
+        return text
+    table = _parsed(layer, place, text)
+    if isinstance(table, Problem):
+        return table
+    root = _PYPROJECT_TABLE if file.name == _PYPROJECT else ()
+    for part in root:
+        table = table.get(part) if isinstance(table, dict) else None
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        return Problem(f"{'.'.join(root)} must be a table", layer, place, ".".join(root))
+    return Document(layer, file, root, table, text)
+
+
+def _decoded(layer: str, place: str, content: bytes) -> str | Problem:
+    if len(content) > _LARGEST:
+        return Problem(f"is larger than {_LARGEST // 1024} KB, so no configuration", layer, place)
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        message = f"byte 0x{content[error.start]:02x} is no UTF-8; save the file as UTF-8"
+        return Problem(message, layer, f"{place}:{line}:{column}")
+    if text.startswith("\N{BOM}"):
+        message = "starts with a byte order mark, which TOML forbids; save it as UTF-8 without BOM"
+        return Problem(message, layer, place)
+    return text
+
+
+def _parsed(layer: str, place: str, text: str) -> object:
+    import tomli
+
+    try:
+        table = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        from parallelcfg.config.positions import Place, excerpt
+
+        at = Place(error.lineno, error.colno, 1)
+        message = f"no valid TOML: {error.msg[:1].lower()}{error.msg[1:]}"
+        return Problem(message, layer, f"{place}:{at.line}:{at.column}", excerpt=excerpt(text, at))
+    except ValueError as error:  # an integer of thousands of digits
+        return Problem(f"no valid TOML: {error}", layer, place)
+    except RecursionError:
+        return Problem("is too deeply nested", layer, place)
+    return Problem("is too deeply nested", layer, place) if too_deep(table) else table
+
+
+def discover(machine: Machine, store: Store) -> Files:
+    """Find and read the files in force on a machine.
+
+    Parameters
+    ----------
+    machine : Machine
+        The machine.
+    store : Store
+        Where files are kept that were read before.
+    """
+    files = Files()
+    skip = environ.is_set(machine.environ, environ.NO_CONFIG)
+    system = _admit(files, store.get("system", machine.system_file))
+    if system is not None and skip:
+        locked = {"locked": system.table["locked"]} if "locked" in system.table else {}
+        system = Document(**{**vars(system), "table": locked})
+    explicit = machine.environ.get(environ.CONFIG, "")
+    found = [system, None if skip else _admit(files, store.get("user", machine.user_file))]
+    if skip:
+        pass
+    elif explicit:
+        found.append(_explicit(files, store, machine.cwd / Path(explicit).expanduser()))
+    else:
+        found.append(_project(files, store, machine))
+    files.documents += [_trusted(one) if one.layer != "project" or explicit else one for one in found if one]
+    return files
+
+
+def _trusted(document: Document) -> Document:
+    """The document as one that somebody in charge has named or put in its place."""
+    return Document(**{**vars(document), "distrust": ""})
+
+
+def _admit(files: Files, read: Document | Problem | None) -> Document | None:
+    if isinstance(read, Problem):
+        files.problems.append(read)
+        return None
+    return read
+
+
+def _explicit(files: Files, store: Store, file: Path) -> Document | None:
+    read = store.get("project", file)
+    if read is None:
+        missing = f"no file {file}" if not file.exists() else f"{file} has no [tool.parallelcfg]"
+        place = f"environment variable {environ.CONFIG}={os.fspath(file)!r}"
+        files.problems.append(
+            Problem(f"{missing}; name one that exists, or unset the variable", "environment", place)
+        )
+    return _admit(files, read)
+
+
+def _project(files: Files, store: Store, machine: Machine) -> Document | None:
+    """The project's file: the nearest one from the working directory upwards."""
+    for folder in _upwards(machine):
+        own, shared = store.get("project", folder / _NAME), store.get("project", folder / _PYPROJECT)
+        if own is not None and isinstance(shared, Document):
+            masked = ", ".join(shared.table) or "no keys"
+            message = f"[tool.parallelcfg] is ignored, {_NAME} beside it wins (masked: {masked}); keep one"
+            files.notices.append(Problem(message, "project", short_path(shared.file, machine.cwd)))
+        if own is not None or shared is not None:
+            return _admit(files, own if own is not None else shared)
+    return None
+
+
+def project_file(machine: Machine) -> Path | None:
+    """The project's file that is in force, or would be if it were valid; None where there is none."""
+    explicit = machine.environ.get(environ.CONFIG, "")
+    if explicit:
+        return machine.cwd / Path(explicit).expanduser()
+    store = Store(machine.cwd, None)
+    for folder in _upwards(machine):
+        for name in (_NAME, _PYPROJECT):
+            if store.get("project", folder / name) is not None:
+                return folder / name
+    return None
+
+
+def _upwards(machine: Machine) -> Iterator[Path]:
+    for folder in (machine.cwd, *machine.cwd.parents):
+        yield folder
+        if folder == machine.home or (folder / ".git").exists():
+            return
+
+
+def _reason(error: Exception) -> str:
+    return f"can't be read: {error.strerror if isinstance(error, OSError) and error.strerror else error}"

@@ -1,0 +1,71 @@
+"""`Machine`: all that decides on the configuration outside the program, so that tests can make one up."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Machine"]
+
+_APP = "parallelcfg"
+
+
+def _uid() -> int | None:
+    """The user on whose behalf files are read; None where files have no such owners (Windows, Pyodide)."""
+    return None if sys.platform in {"win32", "emscripten"} else os.geteuid()
+
+
+def _system_dir() -> Path:
+    from platformdirs import site_config_path
+
+    # Of platformdirs' answers for Linux, XDG_CONFIG_DIRS is the user's to change: no place for locks
+    on_linux = sys.platform.startswith("linux")
+    return Path("/etc") / _APP if on_linux else site_config_path(_APP, appauthor=False)
+
+
+def _user_dir() -> Path:
+    from platformdirs import user_config_path
+
+    return user_config_path(_APP, appauthor=False)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the layers outside the code come from.
+
+    Parameters
+    ----------
+    environ : mapping
+        The environment.
+    cwd : Path
+        The folder where the search for the project file starts.
+    home : Path
+        The user's home: what ``~`` means, and where the search ends.
+    system_dir, user_dir : Path
+        The folders of the system's and the user's ``parallel.toml``.
+    uid : int or None
+        The user on whose behalf files are read; None switches the check of owners off.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    cwd: Path = field(default_factory=Path.cwd)
+    home: Path = field(default_factory=Path.home)
+    system_dir: Path = field(default_factory=_system_dir)
+    user_dir: Path = field(default_factory=_user_dir)
+    uid: int | None = field(default_factory=_uid)
+
+    @property
+    def system_file(self) -> Path:
+        """The file of the machine's administrator."""
+        return self.system_dir / "parallel.toml"
+
+    @property
+    def user_file(self) -> Path:
+        """The file of the user."""
+        return self.user_dir / "parallel.toml"

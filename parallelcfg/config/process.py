@@ -1,0 +1,237 @@
+"""What is in force in the whole process: every thread, every notebook cell.
+
+The one module-level state besides the ContextVar of `context`. Standard library only, like that module.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from parallelcfg.config.callers import caller_frame, caller_origin
+from parallelcfg.config.snapshot import UNSET, Config, Origin, Sourced
+from parallelcfg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from parallelcfg.config.machine import Machine
+    from parallelcfg.config.resolve import Resolver
+    from parallelcfg.errors import ParallelWarning, Problem
+
+    Layer = Mapping[str, Sourced]
+
+__all__ = [
+    "Handle",
+    "Process",
+    "checked",
+    "current",
+    "keys_only",
+    "notify",
+    "really_said",
+    "reload",
+    "replaced",
+    "set_command_line",
+    "set_config",
+]
+
+_NONE_IS_UNSET = frozenset({"n_jobs", "backend"})  # as in joblib
+
+
+class Process:
+    """The layers below all contexts, and the machine that they come from.
+
+    Parameters
+    ----------
+    machine : Machine, optional
+        Where files and environment come from; the real one by default.
+
+    Attributes
+    ----------
+    layers : tuple of mapping
+        What `set_config` and then the command line said, lowest first.
+    notices : tuple of Problem
+        What was ignored or masked when the layers were last resolved.
+    has_locks : bool
+        Whether the system's file locked something then.
+    """
+
+    def __init__(self, machine: Machine | None = None) -> None:
+        self._machine = machine
+        self._resolver: Resolver | None = None
+        self._told: set[str] = set()
+        self.layers: tuple[Layer, ...] = ()
+        self.notices: tuple[Problem, ...] = ()
+        self.has_locks = False
+
+    @property
+    def resolver(self) -> Resolver:
+        """Resolves files and environment; made at first use, which imports pydantic."""
+        if self._resolver is None:
+            from parallelcfg.config.machine import Machine
+            from parallelcfg.config.resolve import Resolver
+
+            self._resolver = Resolver(self._machine or Machine())
+        return self._resolver
+
+    def base(self) -> Config:
+        """The configuration outside of all contexts."""
+        found = self.resolver.base(self.layers)
+        self.notices = found.notices
+        self.has_locks = found.has_locks
+        return found.config
+
+    def add(self, layer: Layer) -> None:
+        """Put a checked layer above those of its kind; the command line stays on top."""
+        self.layers = tuple(sorted((*self.layers, layer), key=_is_command_line))
+
+    def remove(self, layer: Layer) -> None:
+        """Take a layer away, if it is still there."""
+        self.layers = tuple(one for one in self.layers if one is not layer)
+
+    def forget_files(self) -> None:
+        """Read files again when they are next needed, and tell again what is wrong with them."""
+        self._resolver = None
+        self._told.clear()
+
+    def first_time(self, text: str) -> bool:
+        """Whether a warning is told for the first time."""
+        if text in self._told:
+            return False
+        self._told.add(text)
+        return True
+
+
+def _is_command_line(layer: Layer) -> bool:
+    return any(said.origin.layer == "command_line" for said in layer.values())
+
+
+_current = Process()
+
+
+def current() -> Process:
+    """The process-wide state in force."""
+    return _current
+
+
+def replaced(process: Process) -> Process:
+    """Put another state in force and return the one that was; for tests on a made-up machine."""
+    global _current
+    before, _current = _current, process
+    return before
+
+
+def really_said(values: Mapping[str, object]) -> dict[str, object]:
+    """The arguments that a caller really passed: not `UNSET`, and no None where that means unset."""
+    return {
+        key: value
+        for key, value in values.items()
+        if value is not UNSET and not (value is None and key in _NONE_IS_UNSET)
+    }
+
+
+def checked(values: Mapping[str, object], backend_params: Mapping[str, object], origin: Origin) -> Layer:
+    """What code said, as a layer; see `resolve.check_code`."""
+    from parallelcfg.config.resolve import check_code
+
+    return check_code(values, backend_params, origin, _current.resolver)
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """Undoes one `set_config`."""
+
+    _layer: Layer = field(repr=False)
+
+    def reset(self) -> None:
+        """Take the settings back; those of other calls stay. Calling it again does nothing."""
+        _current.remove(self._layer)
+
+
+def set_config(**keys: object) -> Handle:
+    """Set keys for the whole process: every thread, every notebook cell.
+
+    Parameters
+    ----------
+    **keys
+        Keys and values. Contexts and arguments of `Parallel` still win over them.
+
+    Returns
+    -------
+    Handle
+        Its method ``reset()`` takes them back.
+
+    Examples
+    --------
+    >>> from parallelcfg import get_config, set_config
+    >>> handle = set_config(n_jobs=2)
+    >>> get_config().n_jobs
+    2
+    >>> handle.reset()
+    """
+    layer = checked(really_said(keys_only(keys, "set_config")), {}, caller_origin("set_config"))
+    _current.add(layer)
+    return Handle(layer)
+
+
+def set_command_line(options: Mapping[str, str]) -> None:
+    """Put the options of a command line in force, spelt as text, above everything process-wide."""
+    problems: tuple[Problem, ...] = ()
+    for key, text in options.items():  # each a layer of its own: one may say a table, the next a key in it
+        try:
+            _current.add(checked({key: text}, {}, Origin("command_line")))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+
+
+def reload() -> None:
+    """Read the configuration files again, at the next use; also looks for the project's file anew."""
+    _current.forget_files()
+
+
+def keys_only(values: Mapping[str, object], function: str) -> Mapping[str, object]:
+    """The same values, if all their names are keys; else the TypeError of a Python function."""
+    from parallelcfg.config.keys import KEYS
+    from parallelcfg.config.suggest import suggest
+
+    for name in values:
+        if name not in KEYS:
+            near = suggest(name, KEYS)
+            text = f"{function}() got an unexpected keyword argument {name!r}"
+            raise TypeError(f"{text}; {near}" if near else text)
+    return values
+
+
+def notify(config: Config, message: str, category: type[ParallelWarning], *, once: bool = True) -> None:
+    """Warn at the line of the caller's own code; under ``strict``, raise instead.
+
+    Parameters
+    ----------
+    config : Config
+        Decides on ``strict``.
+    message : str
+        What was substituted, ignored or masked, and what to do about it.
+    category : type
+        A class of warnings of this package.
+    once : bool
+        Say the same thing once per process only.
+
+    Raises
+    ------
+    ConfigError
+        Under ``strict``.
+    """
+    if config.strict:
+        raise ConfigError([f"{message} (an error because strict = true)"])
+    if once and not _current.first_time(message):
+        return
+    frame = caller_frame()
+    if frame is None:
+        warnings.warn(message, category, stacklevel=2)
+        return
+    warnings.warn_explicit(
+        message, category, frame.f_code.co_filename, frame.f_lineno, module=frame.f_globals.get("__name__")
+    )

@@ -1,0 +1,169 @@
+"""Layers -> validated `Config`: every problem of every layer in one exception.
+
+::
+
+    files, environment ──entries──> check ──layer──┐
+    set_config, command line (checked before) ─────┼─ merge ──> base Config   (cached while nothing changes)
+                                                   │
+    parallel_config, Parallel(...) ── check ───────┴─ extend ─> Config
+
+Each layer is checked by itself, so that a wrong value is reported even while a higher layer masks it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from parallelcfg.config.entries import Entry, check
+from parallelcfg.config.keys import DEFAULTS, KEYS
+from parallelcfg.config.layers import merge, nest, split
+from parallelcfg.config.snapshot import Config, Origin, Sourced
+from parallelcfg.config.surroundings import Surroundings
+from parallelcfg.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from parallelcfg.config.machine import Machine
+    from parallelcfg.config.places import Reader
+
+__all__ = ["Base", "Resolver", "check_code", "extend"]
+
+_TABLES = tuple(name for name, key in KEYS.items() if key.is_table)
+_PLAIN_KEYS = tuple(name for name in KEYS if name not in _TABLES)
+_PLAIN_SET = frozenset(_PLAIN_KEYS)
+
+
+@dataclass(frozen=True)
+class Base:
+    """What the layers below the code's contexts come to.
+
+    Parameters
+    ----------
+    config : Config
+        The settings.
+    notices : tuple of Problem
+        What was ignored or masked: warnings, or errors under ``strict``.
+    has_locks : bool
+        Whether the system's file locks something.
+    """
+
+    config: Config
+    notices: tuple[Problem, ...]
+    has_locks: bool
+
+
+class Resolver:
+    """Resolves what stands outside of contexts, and remembers it until something changes.
+
+    Parameters
+    ----------
+    machine : Machine
+        Where files and environment come from. Files are read once in a resolver's life.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.surroundings = Surroundings(machine)
+        self._process: tuple[Mapping[str, Sourced], ...] = ()
+        self._base: Base | None = None
+
+    @property
+    def machine(self) -> Machine:
+        """Where files and environment come from."""
+        return self.surroundings.machine
+
+    @property
+    def reader(self) -> Reader:
+        """Finds the places that origins name."""
+        return self.surroundings.reader
+
+    def base(self, process: tuple[Mapping[str, Sourced], ...]) -> Base:
+        """Resolve the files, the environment and the process-wide layers of the code.
+
+        Parameters
+        ----------
+        process : tuple of mapping
+            Checked layers of `set_config` and the command line, lowest first.
+
+        Raises
+        ------
+        ConfigError
+            With every problem of every layer.
+        """
+        if self._base is not None and process is self._process and not self.surroundings.changed():
+            return self._base
+        self._base = None
+        gathered = self.surroundings.gather()
+        if gathered.problems:
+            raise ConfigError(tuple(gathered.problems))
+        locked = [one.layer for one in gathered.layers if one.locked]
+        chain: Mapping[str, Sourced] = {}
+        for layer in (*(one.layer for one in gathered.layers if not one.locked), *process, *locked):
+            chain = merge(chain, layer, DEFAULTS)
+        self._process = process
+        self._base = Base(build(chain), tuple(gathered.notices), any(locked))
+        return self._base
+
+
+def build(chain: Mapping[str, Sourced]) -> Config:
+    """Freeze merged layers."""
+    values = {name: (chain.get(name) or DEFAULTS[name]).value for name in _PLAIN_KEYS}
+    return Config(
+        **values,  # type: ignore[arg-type]  # keyed by field name, values validated
+        backends=_tables(chain),
+        backend_params=MappingProxyType(nest(chain, "backend_params")),
+        sources=MappingProxyType(dict(chain)),
+    )
+
+
+def extend(config: Config, layer: Mapping[str, Sourced]) -> Config:
+    """Put one more checked layer on top of a configuration."""
+    below = config.sources
+    if "backend" in layer and layer["backend"].value != config.backend:
+        # parameters were meant for the backend that was chosen then
+        below = {key: said for key, said in below.items() if not key.startswith("backend_params.")}
+    chain = merge(below, layer, DEFAULTS)
+    changed: dict[str, object] = {name: chain[name].value for name in layer if name in _PLAIN_SET}
+    says_tables = len(changed) < len(layer)
+    if says_tables:
+        changed["backends"] = _tables(chain)
+    if says_tables or config.backend_params:
+        changed["backend_params"] = MappingProxyType(nest(chain, "backend_params"))
+    return replace(config, **changed, sources=MappingProxyType(chain))  # type: ignore[arg-type]  # as in build
+
+
+def _tables(chain: Mapping[str, Sourced]) -> Mapping[str, Mapping[str, object]]:
+    tables = nest(chain, "backends")
+    return MappingProxyType({name: MappingProxyType(table) for name, table in tables.items()})  # type: ignore[arg-type]  # checked: tables of tables
+
+
+def check_code(
+    values: Mapping[str, object], params: Mapping[str, object], origin: Origin, resolver: Resolver
+) -> Mapping[str, Sourced]:
+    """Check what code said.
+
+    Parameters
+    ----------
+    values : mapping
+        Values by dotted key.
+    params : mapping
+        Constructor parameters for whichever backend is chosen; taken as they are.
+    origin : Origin
+        Where the code stands.
+    resolver : Resolver
+        Knows the machine.
+
+    Raises
+    ------
+    ConfigError
+        With every problem.
+    """
+    entries = [Entry(split(name), value, origin) for name, value in values.items()]
+    checked = check(entries, resolver.machine, resolver.reader)
+    if checked.problems:
+        raise ConfigError(tuple(checked.problems))
+    layer = dict(checked.layer)
+    layer.update((f"backend_params.{name}", Sourced(value, origin)) for name, value in params.items())
+    return layer

@@ -1,0 +1,127 @@
+"""What a thread or an asyncio task sees: the scope that it is in, and the contexts that are open.
+
+The ContextVar of the package. Standard library only: workers import this.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from parallelcfg.config import policy, process
+from parallelcfg.errors import ConfigError, ConfigWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from parallelcfg.config.snapshot import Config, Scope, Sourced
+
+    Layer = Mapping[str, Sourced]
+
+__all__ = ["agreeing", "current_scope", "entered", "in_force", "push", "remove", "settled"]
+
+
+@dataclass(slots=True)
+class _State:
+    """The task that a context is in, and its layers, innermost last."""
+
+    scope: Scope | None = None
+    layers: tuple[Layer, ...] = ()
+    resolved: tuple[Config, Config] | None = None  # the base, and what the layers made of it
+
+
+_OUTSIDE = _State()
+_state: ContextVar[_State] = ContextVar("parallelcfg")  # without a default, which would be shared by all
+
+
+def current_scope() -> Scope | None:
+    """The scope of the task that this code runs in; None outside of tasks."""
+    return _state.get(_OUTSIDE).scope
+
+
+@contextmanager
+def entered(scope: Scope | None) -> Iterator[None]:
+    """Resolve from a task's inherited configuration, untouched by contexts that were opened outside.
+
+    Parameters
+    ----------
+    scope : Scope or None
+        What the task inherits; None restores the process's own view.
+    """
+    token = _state.set(_State(scope))
+    try:
+        yield
+    finally:
+        _state.reset(token)
+
+
+def push(layer: Layer) -> None:
+    """Put a checked layer on top of the current context's."""
+    outer = _state.get(_OUTSIDE)
+    _state.set(_State(outer.scope, (*outer.layers, layer)))
+
+
+def remove(layer: Layer) -> None:
+    """Take a layer out of the current context, if it is there; those above it stay."""
+    # Not by token: a notebook runs cells in contexts of their own, and a token is good for one only
+    state = _state.get(_OUTSIDE)
+    rest = tuple(one for one in state.layers if one is not layer)
+    if len(rest) < len(state.layers):
+        _state.set(_State(state.scope, rest))
+
+
+def in_force() -> Config:
+    """The configuration of the current context, not yet `settled`."""
+    state = _state.get(_OUTSIDE)
+    base = process.current().base() if state.scope is None else state.scope.config
+    if not state.layers:
+        return base
+    if state.resolved is not None and state.resolved[0] is base:
+        return state.resolved[1]
+    from parallelcfg.config.resolve import extend
+
+    config = base
+    for layer in state.layers:
+        config = extend(config, layer)
+    state.resolved = (base, config)
+    return config
+
+
+def settled(config: Config) -> Config:
+    """The configuration, if it agrees with itself; tells what was ignored on the way to it.
+
+    Raises
+    ------
+    ConfigError
+        Settings contradict each other, or something was ignored under ``strict``.
+    """
+    agreeing(config)
+    outside = process.current()
+    if (outside.notices or outside.has_locks) and current_scope() is None:
+        if config.strict and outside.notices:
+            raise ConfigError(outside.notices)
+        for notice in (*map(str, outside.notices), *policy.overruled(config)):
+            process.notify(config, notice, ConfigWarning)
+    return config
+
+
+def agreeing(config: Config) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises
+    ------
+    ConfigError
+        They do.
+    """
+    if config.prefer is None or config.require is None:
+        return
+    message = policy.contradiction(config)
+    if message:
+        from parallelcfg.config.entries import problem
+
+        reader = process.current().resolver.reader
+        raise ConfigError(
+            [problem(config.sources["prefer"].origin, message, "prefer", reader, value=config.prefer)]
+        )

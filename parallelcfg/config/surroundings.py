@@ -1,0 +1,159 @@
+"""The layers outside of the code, files and environment: read, checked, kept while they stay the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from parallelcfg.config import environ, files
+from parallelcfg.config.documents import document_layers
+from parallelcfg.config.entries import Checked, Entry, check, problem
+from parallelcfg.config.keys import KEYS
+from parallelcfg.config.layers import split
+from parallelcfg.config.places import Reader
+from parallelcfg.config.snapshot import Origin
+from parallelcfg.config.spelling import shorten
+from parallelcfg.config.suggest import suggest
+from parallelcfg.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from parallelcfg.config.machine import Machine
+
+__all__ = ["Gathered", "Surroundings"]
+
+_TABLES = tuple(name for name, key in KEYS.items() if key.is_table)
+_OURS = ("PARALLEL", "JOBLIB_TEMP_FOLDER")
+_OURS_ENCODED = tuple(name.encode() for name in _OURS)
+
+
+@dataclass
+class Gathered:
+    """Every layer outside of the code, lowest first, and what is wrong with them."""
+
+    layers: list[Checked] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notices: list[Problem] = field(default_factory=list)
+
+
+class Surroundings:
+    """Reads the layers outside of the code.
+
+    Parameters
+    ----------
+    machine : Machine
+        Where they come from. Files are read once.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._store = files.Store(machine.cwd, machine.uid)
+        self.reader = Reader(machine.cwd, self._store.text)
+        self._seen: Mapping[object, object] = {}
+        self._expands = False
+        self._variables: dict[environ.Variable, Checked] = {}
+
+    def changed(self) -> bool:
+        """Whether variables that matter are others than when the layers were last gathered."""
+        now = _raw(self.machine.environ)
+        if now == self._seen:
+            return False
+        if self._expands or _ours(now) != _ours(self._seen):
+            return True
+        self._seen = dict(now)  # some other variable: of no account, but the next comparison shall be quick
+        return False
+
+    def gather(self) -> Gathered:
+        """Read and check every layer."""
+        self._seen = dict(_raw(self.machine.environ))
+        environment = self.machine.environ
+        found = files.discover(self.machine, self._store)
+        gathered = Gathered([], [*found.problems], [*found.notices])
+        selected = [name.strip() for name in environment.get(environ.PROFILE, "").split(",") if name.strip()]
+        for document in found.documents:
+            gathered.layers += document_layers(document, selected, self.machine, self.reader)
+        gathered.problems += _unknown_profiles(selected, found.documents, environment)
+        variables, unknown = environ.read(environment, KEYS, _TABLES)
+        gathered.layers += map(self._variable, variables)
+        gathered.notices += [_unknown_variable(name, environment[name]) for name in unknown]
+        gathered.problems += [problem for one in gathered.layers for problem in one.problems]
+        gathered.notices += [notice for one in gathered.layers for notice in one.notices]
+        gathered.notices += _unknown_backends(gathered.layers, self.reader)
+        texts = (*(one.text for one in found.documents), *(one.text for one in variables))
+        self._expands = any("$" in text for text in texts)
+        return gathered
+
+    def documents(self) -> list[files.Document]:
+        """The files in force, lowest layer first."""
+        return files.discover(self.machine, self._store).documents
+
+    def _variable(self, variable: environ.Variable) -> Checked:
+        """A variable as a layer of its own, so that one which masks another shadows it; parsed once."""
+        known = self._variables.get(variable)
+        if known is not None:
+            return known
+        origin = Origin("environment", variable=variable.name)
+        checked = check([Entry(variable.path, variable.text, origin)], self.machine, self.reader)
+        if not checked.problems and "$" not in variable.text:
+            self._variables[variable] = checked
+        return checked
+
+
+def _raw(environment: Mapping[str, str]) -> Mapping[object, object]:
+    """The dict below `os.environ`, which compares in a fraction of the time; any other mapping as it is."""
+    try:
+        return environment._data  # type: ignore[attr-defined, no-any-return]  # noqa: SLF001 - private but stable since 3.0
+    except AttributeError:
+        return environment  # type: ignore[return-value]  # keys of whatever kind
+
+
+def _ours(raw: Mapping[object, object]) -> dict[object, object]:
+    """The variables that may matter; `os.environ` keeps names as bytes on POSIX."""
+    return {
+        name: text
+        for name, text in raw.items()
+        if (isinstance(name, bytes) and name.startswith(_OURS_ENCODED))
+        or (isinstance(name, str) and name.startswith(_OURS))
+    }
+
+
+def _unknown_profiles(
+    selected: list[str], documents: list[files.Document], environment: Mapping[str, str]
+) -> list[Problem]:
+    tables = [document.table.get("profiles") for document in documents]
+    known = sorted({name for table in tables if isinstance(table, dict) for name in table})
+    listed = f"known are {', '.join(map(repr, known))}" if known else "no file has any"
+    place = f"environment variable {environ.PROFILE}={shorten(environment.get(environ.PROFILE, ''))}"
+    return [
+        Problem(
+            f"no profile {shorten(name)}; {listed}", "environment", place, suggestion=suggest(name, known)
+        )
+        for name in selected
+        if name not in known
+    ]
+
+
+def _unknown_backends(layers: list[Checked], reader: Reader) -> list[Problem]:
+    """Parameters for backends that nobody knows: a slip, or a plugin that is not imported yet."""
+    if not any(layer.backends for layer in layers):
+        return []
+    from parallelcfg.backends.registry import known_backends
+
+    notices = []
+    for layer in layers:
+        for name in sorted(layer.backends - {*known_backends()}):
+            key, said = next((key, said) for key, said in layer.layer.items() if split(key)[1:2] == (name,))
+            message = (
+                f"{key} is for an unknown backend, so it is ignored; known are {', '.join(known_backends())}"
+            )
+            notices.append(
+                problem(said.origin, message, key, reader, suggestion=suggest(name, known_backends()))
+            )
+    return notices
+
+
+def _unknown_variable(name: str, text: str) -> Problem:
+    place = f"environment variable {shorten(name)[1:-1]}={shorten(text)}"
+    near = suggest(name, [*map(environ.variable_name, ((key,) for key in KEYS)), *environ.RESERVED])
+    return Problem("no key has this name, so it is ignored", "environment", place, suggestion=near)

@@ -1,0 +1,1 @@
+"""Pure logic: no threads, files, clocks or pickles."""

@@ -1,0 +1,148 @@
+"""What the dispatcher says: the actions it asks for, and the values they carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from parallelcfg.core.outcome import Failure
+    from parallelcfg.core.tasks import Batch
+
+__all__ = [
+    "Abort",
+    "Action",
+    "Counts",
+    "Deliver",
+    "Fault",
+    "Finish",
+    "Kill",
+    "Limits",
+    "Part",
+    "Pull",
+    "Submit",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a task has no result: what it raised, or what happened to its worker."""
+
+    index: int
+    call: str
+    attempts: int
+    failure: Failure | None = None
+    cause: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some results of a delivery.
+
+    Parameters
+    ----------
+    positions : sequence of int
+        Where each packed value belongs in the delivery.
+    values : object
+        The values as the worker packed them.
+    holes : frozenset of int
+        Which of the values are no results (their tasks failed).
+    faults : tuple of (int, Fault)
+        Errors that stand in a result's place, by position in the delivery.
+    """
+
+    positions: Sequence[int]
+    values: Any
+    holes: frozenset[int] = frozenset()
+    faults: tuple[tuple[int, Fault], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """Take up to ``size`` tasks from the source, then report `Dispatcher.pulled`."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Give the batch to the session; report `Dispatcher.done` when it ends."""
+
+    batch_id: int
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Stop the worker that runs this batch; its loss is reported as any other."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Hand these results, ``count`` in all, to the consumer."""
+
+    count: int
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Drop what the session has queued or running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The call is over: with all results delivered, or with this error."""
+
+    error: Fault | BaseException | None = None
+
+
+Action = Pull | Submit | Kill | Deliver | Abort | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a call.
+
+    Parameters
+    ----------
+    in_flight : int or None
+        Batches out at the same time; None for no bound.
+    unread : int or None
+        Delivered tasks that the consumer has not taken, from which on no more are pulled.
+    retries : int
+        More attempts for a task that failed.
+    keep_going : bool
+        Failed tasks are delivered as faults and end nothing (``on_error="return"``).
+    deadline : float or None
+        When the call must be over, in seconds of the clock that `Dispatcher.tick` is given.
+    """
+
+    in_flight: int | None
+    unread: int | None = None
+    retries: int = 0
+    keep_going: bool = False
+    deadline: float | None = None
+
+
+@dataclass(slots=True)
+class Counts:
+    """How far a call is.
+
+    Parameters
+    ----------
+    done : int
+        Tasks that are through, with a result or without.
+    failed : int
+        Those without one, after all their attempts.
+    retried : int
+        How often a task was sent again because it failed.
+    """
+
+    done: int = 0
+    failed: int = 0
+    retried: int = 0

@@ -1,0 +1,379 @@
+"""The dispatcher: which task goes where next, and what may leave, decided without threads or clocks.
+
+A state machine. Events come in as method calls, actions go out as return values; whoever drives it performs
+the actions and reports what came of them::
+
+    pulled, pull_failed ──┐                     ┌──▶ Pull      take so many tasks from the source
+    done, refused ────────┤                     ├──▶ Submit    give a batch to the session
+    overdue, tick ────────┼──▶  Dispatcher  ────┼──▶ Kill      stop the worker of a batch
+    taken, resized ───────┤                     ├──▶ Deliver   results for the consumer, in order
+    failed, closed ───────┘                     └──▶ Abort, Finish
+
+The promise, held by property tests: every task that was pulled is delivered exactly once, or the call ends
+with one `Finish` that carries an error. Nothing is delivered after `Finish`.
+
+All states and all transitions are in `_TRANSITIONS`; there is no other lifecycle flag.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import count
+from typing import TYPE_CHECKING
+
+from parallelcfg.core.actions import Abort, Counts, Deliver, Fault, Finish, Kill, Part, Pull, Submit
+from parallelcfg.core.ordering import AsFinished, InOrder
+from parallelcfg.core.outcome import Failure, Lost, Reply
+from parallelcfg.errors import DeadlineExceeded, WorkerLost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from parallelcfg.core.actions import Action, Limits
+    from parallelcfg.core.batching import Batcher
+    from parallelcfg.core.ordering import Release
+    from parallelcfg.core.tasks import Batch
+
+__all__ = ["Dispatcher", "State"]
+
+#: How often tasks that nobody is to blame for are sent again before their loss counts as theirs.
+_FREE_LOSSES = 16
+
+
+class State(Enum):
+    """Where a call stands."""
+
+    OPEN = "the source may have more tasks"
+    DRAINING = "the source is exhausted, tasks are still out"
+    FINISHED = "every task was delivered"
+    FAILED = "an error ended the call"
+    CLOSED = "the consumer left"
+
+    @property
+    def live(self) -> bool:
+        """Whether tasks can still be submitted and delivered."""
+        return self in (State.OPEN, State.DRAINING)
+
+
+class _Event(Enum):
+    EXHAUSTED = "exhausted"
+    DRAINED = "drained"
+    FAULT = "fault"
+    LEFT = "left"
+
+
+_TRANSITIONS = {
+    (State.OPEN, _Event.EXHAUSTED): State.DRAINING,
+    (State.OPEN, _Event.FAULT): State.FAILED,
+    (State.OPEN, _Event.LEFT): State.CLOSED,
+    (State.DRAINING, _Event.DRAINED): State.FINISHED,
+    (State.DRAINING, _Event.FAULT): State.FAILED,
+    (State.DRAINING, _Event.LEFT): State.CLOSED,
+}
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A pulled batch on its way to delivery, in as many parts as retries make of it."""
+
+    sequence: int
+    size: int
+    missing: int
+    parts: list[Part]
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A batch that is out, or waits to be sent again."""
+
+    slot: _Slot
+    positions: Sequence[int]
+    batch: Batch
+    losses: int = 0
+    overdue: tuple[int, BaseException] | None = None
+
+
+class Dispatcher:
+    """Decides; see the module's docstring for the events and actions.
+
+    Parameters
+    ----------
+    batcher : Batcher
+        Chooses batch sizes.
+    limits : Limits
+        What bounds the call.
+    ordered : bool
+        Deliver in the order of the tasks, or as they finish.
+    total : int or None
+        Number of tasks, where known.
+    ids : iterator of int, optional
+        Numbers for batches; by default they count from 0.
+    """
+
+    __slots__ = (
+        "_again",
+        "_batcher",
+        "_flights",
+        "_ids",
+        "_limits",
+        "_pulled",
+        "_pulling",
+        "_release",
+        "_sequence",
+        "_total",
+        "_unread",
+        "counts",
+        "state",
+    )
+
+    def __init__(
+        self,
+        batcher: Batcher,
+        limits: Limits,
+        *,
+        ordered: bool,
+        total: int | None = None,
+        ids: Iterator[int] | None = None,
+    ) -> None:
+        self.state = State.OPEN
+        self.counts = Counts()
+        self._batcher = batcher
+        self._limits = limits
+        self._release: Release[_Slot] = InOrder() if ordered else AsFinished()
+        self._total = total
+        self._flights: dict[int, _Flight] = {}
+        self._again: deque[_Flight] = deque()
+        self._ids = count() if ids is None else ids
+        self._sequence = 0
+        self._pulled = 0
+        self._pulling = False
+        self._unread = 0
+
+    @property
+    def pulled_count(self) -> int:
+        """How many tasks were taken from the source."""
+        return self._pulled
+
+    @property
+    def out(self) -> list[int]:
+        """The batches that are out."""
+        return list(self._flights)
+
+    # Events. Each returns the actions that follow from it.
+
+    def start(self) -> list[Action]:
+        """The session is open: begin."""
+        return self._fill()
+
+    def pulled(self, batch: Batch | None, *, exhausted: bool) -> list[Action]:
+        """The source gave these tasks, in answer to a `Pull`; None for no task at all."""
+        self._pulling = False
+        if self.state is not State.OPEN:
+            return []
+        actions: list[Action] = []
+        size = 0 if batch is None else len(batch)
+        self._pulled += size
+        if exhausted:
+            self._move(_Event.EXHAUSTED)
+        if batch is not None:
+            slot = _Slot(self._sequence, size, size, [])
+            self._sequence += 1
+            actions.append(self._submit(_Flight(slot, range(size), batch)))
+        return actions + self._fill() + self._drained()
+
+    def pull_failed(self, error: BaseException) -> list[Action]:
+        """The source raised."""
+        self._pulling = False
+        return self._fail(error)
+
+    def done(self, batch_id: int, outcome: Reply | Lost) -> list[Action]:
+        """The session reports the end of a batch. Reports of batches that are not out are ignored."""
+        flight = self._flights.pop(batch_id, None)
+        if flight is None or not self.state.live:
+            return []
+        faults = self._lost(flight, outcome) if isinstance(outcome, Lost) else self._replied(flight, outcome)
+        return self._settle(flight.slot, faults)
+
+    def refused(self, batch_id: int, failures: Sequence[Failure]) -> list[Action]:
+        """Some tasks of a batch could not be packed; the others are sent without them."""
+        flight = self._flights.pop(batch_id, None)
+        if flight is None or not self.state.live:
+            return []
+        bad = {failure.position for failure in failures}
+        good = [p for p in range(len(flight.batch)) if p not in bad]
+        self._requeue(flight, good, flight.batch.attempt, flight.losses)
+        faults = [self._fault(flight, f.position, failure=f) for f in failures]
+        flight.slot.parts.append(
+            Part((), None, faults=tuple((flight.positions[p], fault) for p, fault in faults))
+        )
+        return self._settle(flight.slot, faults)
+
+    def overdue(self, batch_id: int, position: int, error: BaseException, *, killable: bool) -> list[Action]:
+        """A running task has exceeded its timeout; `error` says so."""
+        flight = self._flights.get(batch_id)
+        if flight is None or flight.overdue is not None or not self.state.live:
+            return []
+        if killable:
+            flight.overdue = position, error
+            return [Kill(batch_id)]
+        return self.done(batch_id, Lost(error, suspect=position))
+
+    def tick(self, now: float) -> list[Action]:
+        """Time has passed."""
+        deadline = self._limits.deadline
+        if deadline is None or now < deadline or not self.state.live:
+            return []
+        known = "" if self._total is None else f" of {self._total}"
+        done = f"{self.counts.done}{known} tasks were done"
+        return self._fail(DeadlineExceeded(f"the call did not end within its deadline; {done}"))
+
+    def taken(self, count: int) -> list[Action]:
+        """The consumer has taken so many results."""
+        self._unread -= count
+        return self._fill() if self._limits.unread is not None else []
+
+    def resized(self, workers: int, in_flight: int | None) -> list[Action]:
+        """The session has another number of workers now."""
+        self._batcher.workers = workers
+        self._limits = replace(self._limits, in_flight=in_flight)
+        return self._fill()
+
+    def failed(self, error: BaseException) -> list[Action]:
+        """Something outside the tasks went wrong (an interrupt, a session that can't be used)."""
+        return self._fail(error)
+
+    def closed(self) -> list[Action]:
+        """The consumer wants no more."""
+        if not self.state.live:
+            return []
+        self._move(_Event.LEFT)
+        self._forget()
+        return [Abort(), Finish()]
+
+    # What follows from them.
+
+    def _move(self, event: _Event) -> None:
+        self.state = _TRANSITIONS[self.state, event]
+
+    def _fail(self, error: Fault | BaseException) -> list[Action]:
+        if not self.state.live:
+            return []
+        self._move(_Event.FAULT)
+        self._forget()
+        return [Abort(), Finish(error)]
+
+    def _forget(self) -> None:
+        self._flights.clear()
+        self._again.clear()
+
+    def _submit(self, flight: _Flight) -> Submit:
+        batch_id = next(self._ids)
+        self._flights[batch_id] = flight
+        return Submit(batch_id, flight.batch)
+
+    def _room(self) -> bool:
+        """Whether one more batch may be out; what is being pulled will be."""
+        return self._limits.in_flight is None or len(self._flights) + self._pulling < self._limits.in_flight
+
+    def _fill(self) -> list[Action]:
+        actions: list[Action] = []
+        while self._again and self._room():
+            actions.append(self._submit(self._again.popleft()))
+        throttled = self._limits.unread is not None and self._unread >= self._limits.unread
+        if self.state is State.OPEN and not self._pulling and not throttled and self._room():
+            self._pulling = True
+            remaining = None if self._total is None else max(0, self._total - self._pulled)
+            actions.append(Pull(self._batcher.size(remaining)))
+        return actions
+
+    def _settle(self, slot: _Slot, faults: list[tuple[int, Fault]]) -> list[Action]:
+        """After an outcome: fail, deliver what is complete, and go on."""
+        self.counts.done += len(faults)
+        self.counts.failed += len(faults)
+        fatal = [f for _, f in faults if f.failure is not None and f.failure.fatal]
+        if fatal or (faults and not self._limits.keep_going):
+            return self._fail(fatal[0] if fatal else faults[0][1])
+        slot.missing -= len(faults)
+        actions: list[Action] = []
+        if slot.missing == 0:
+            for ready in self._release.put(slot.sequence, slot):
+                self._unread += ready.size
+                actions.append(Deliver(ready.size, tuple(ready.parts)))
+        return actions + self._fill() + self._drained()
+
+    def _drained(self) -> list[Action]:
+        if self.state is not State.DRAINING or self._flights or self._again or len(self._release):
+            return []
+        self._move(_Event.DRAINED)
+        return [Finish()]
+
+    def _replied(self, flight: _Flight, reply: Reply) -> list[tuple[int, Fault]]:
+        """Book a reply: results and final faults into the slot, the rest to be sent again."""
+        batch, holes = flight.batch, {failure.position for failure in reply.failures}
+        last = batch.attempt > self._limits.retries
+        final = [f for f in reply.failures if last or f.fatal]
+        if not last:
+            self._requeue(flight, sorted(holes), batch.attempt + 1, flight.losses)
+        if reply.ran < len(batch):
+            self._requeue(flight, range(reply.ran, len(batch)), batch.attempt, flight.losses)
+        faults = [self._fault(flight, f.position, failure=f) for f in final]
+        flight.slot.missing -= reply.ran - len(holes)
+        self.counts.done += reply.ran - len(holes)
+        flight.slot.parts.append(
+            Part(
+                flight.positions[: reply.ran],
+                reply.values,
+                frozenset(holes),
+                tuple((flight.positions[p], fault) for p, fault in faults),
+            )
+        )
+        return faults
+
+    def _lost(self, flight: _Flight, lost: Lost) -> list[tuple[int, Fault]]:
+        """Book a loss: blame the suspect, send the others again, one by one where nobody is sure."""
+        batch = flight.batch
+        everyone = range(len(batch))
+        suspect, cause = (lost.suspect, lost.cause) if flight.overdue is None else flight.overdue
+        if suspect is not None and suspect >= len(batch):  # it died after its last task, with all results
+            suspect = None
+        losses = flight.losses + 1
+        if lost.innocent and flight.overdue is None and losses <= _FREE_LOSSES:
+            self._requeue(flight, everyone, batch.attempt, losses)
+            return []
+        worth_it = self._limits.keep_going or self._limits.retries or not isinstance(cause, WorkerLost)
+        if suspect is None and len(batch) > 1 and worth_it:
+            for position in everyone:
+                self._requeue(flight, [position], batch.attempt, losses)
+            return []
+        if isinstance(cause, WorkerLost):
+            at_risk = everyone if suspect is None else [suspect]
+            cause.tasks = tuple((batch.indices[p], batch.call_text(p)) for p in at_risk)
+        blamed = 0 if suspect is None else suspect
+        self._requeue(flight, [p for p in everyone if p != blamed], batch.attempt, losses)
+        if batch.attempt <= self._limits.retries:
+            self._requeue(flight, [blamed], batch.attempt + 1, 0)
+            return []
+        position, fault = self._fault(flight, blamed, cause=cause)
+        flight.slot.parts.append(Part((), None, faults=((flight.positions[blamed], fault),)))
+        return [(position, fault)]
+
+    def _requeue(self, flight: _Flight, positions: Sequence[int], attempt: int, losses: int) -> None:
+        if positions:
+            where = [flight.positions[p] for p in positions]
+            batch = flight.batch.subset(positions, attempt)
+            self.counts.retried += len(positions) if attempt > flight.batch.attempt else 0
+            self._again.append(_Flight(flight.slot, where, batch, losses))
+
+    def _fault(
+        self,
+        flight: _Flight,
+        position: int,
+        *,
+        failure: Failure | None = None,
+        cause: BaseException | None = None,
+    ) -> tuple[int, Fault]:
+        batch = flight.batch
+        call = batch.call_text(position)
+        return position, Fault(batch.indices[position], call, batch.attempt, failure, cause)

@@ -1,0 +1,255 @@
+"""Tasks in columns: a batch keeps functions, each positional argument, and keyword arguments apart.
+
+Most loops call one function many times with equally many arguments. So a batch stores (and later pickles) the
+function once, the arguments as one column for each position, and keyword arguments not at all where there are
+none. The tuples that `delayed` makes are taken apart a few hundred at a time and die young: keeping a hundred
+thousand of them would cost more in garbage collection than in everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Batch", "Call", "call_text", "columns", "take"]
+
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+_TEXT_LIMIT = 120
+#: Tasks in hand at a time: few enough for the collector's youngest generation.
+_SLICE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Tasks that travel together.
+
+    Parameters
+    ----------
+    indices : range or tuple of int
+        Positions of the tasks in the user's iterable.
+    functions : sequence of callable
+        One for each task, or a single one that all of them share.
+    arguments : sequence of sequence
+        The columns: for each position, one argument of each task. Where tasks have different numbers of
+        arguments, the rows: a tuple for each task.
+    kwargs : sequence of dict
+        Keyword arguments, one dict for each task; empty where no task has any.
+    ragged : bool
+        Whether ``arguments`` are rows.
+    attempt : int
+        1 for the first try of these tasks.
+    """
+
+    indices: Sequence[int]
+    functions: Sequence[Callable[..., Any]]
+    arguments: Sequence[Sequence[Any]]
+    kwargs: Sequence[dict[str, Any]] = ()
+    ragged: bool = False
+    attempt: int = 1
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def rows(self) -> Iterable[tuple[Any, ...]]:
+        """The positional arguments of each task."""
+        if self.ragged:
+            return self.arguments  # type: ignore[return-value]  # rows are tuples
+        return zip(*self.arguments, strict=True) if self.arguments else repeat((), len(self))
+
+    def calls(self) -> Iterator[Call]:
+        """The tasks one by one, as (function, args, kwargs)."""
+        functions = repeat(self.functions[0]) if len(self.functions) == 1 else iter(self.functions)
+        kwargs: Iterator[dict[str, Any]] = iter(self.kwargs) if self.kwargs else repeat({})
+        return zip(functions, self.rows(), kwargs, strict=False)  # `repeat` has no end
+
+    def at(self, position: int) -> Call:
+        """The task at a position."""
+        function = self.functions[0 if len(self.functions) == 1 else position]
+        row = self.arguments[position] if self.ragged else [column[position] for column in self.arguments]
+        return function, tuple(row), self.kwargs[position] if self.kwargs else {}
+
+    def subset(self, positions: Sequence[int], attempt: int) -> Batch:
+        """The tasks at the given positions of this batch, to be tried again."""
+
+        def pick(items: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(items[position] for position in positions)
+
+        return Batch(
+            pick(self.indices),
+            self.functions if len(self.functions) == 1 else pick(self.functions),
+            pick(self.arguments) if self.ragged else tuple(pick(column) for column in self.arguments),
+            pick(self.kwargs) if self.kwargs else (),
+            self.ragged,
+            attempt,
+        )
+
+    def mapped(self, function: Callable[[Any], Any]) -> Batch:
+        """The same tasks, with a function applied to every argument."""
+        return Batch(
+            self.indices,
+            self.functions,
+            tuple(tuple(map(function, sequence)) for sequence in self.arguments),
+            tuple({name: function(value) for name, value in each.items()} for each in self.kwargs),
+            self.ragged,
+            self.attempt,
+        )
+
+    def call_text(self, position: int) -> str:
+        """The call at a position as short text, for messages."""
+        return call_text(*self.at(position))
+
+
+def take(source: Iterator[Any], size: int, first_index: int) -> tuple[Batch | None, bool]:
+    """Pull a batch out of the user's iterator.
+
+    Parameters
+    ----------
+    source : iterator
+        Gives what `delayed` made.
+    size : int
+        How many tasks to take, at the most.
+    first_index : int
+        Position of the next task in the user's iterable.
+
+    Returns
+    -------
+    Batch or None
+        None where there was no task left.
+    bool
+        Whether the iterator has come to its end.
+
+    Raises
+    ------
+    TypeError
+        If an item is no task. The message names the item's position and type.
+    BaseException
+        Whatever the iterator raises.
+    """
+    gathered = _Gathered(first_index)
+    while gathered.count < size:
+        wanted = min(size - gathered.count, _SLICE)
+        tasks = list(islice(source, wanted))
+        if tasks:
+            gathered.add(tasks)
+        if len(tasks) < wanted:
+            return gathered.batch() if gathered.count else None, True
+    return gathered.batch(), False
+
+
+def columns(first_index: int, tasks: list[Any]) -> Batch:
+    """Turn a list of (function, args, kwargs) tuples, at least one, into a batch.
+
+    Examples
+    --------
+    >>> batch = columns(0, [(abs, (-1,), {}), (abs, (-2,), {})])
+    >>> len(batch), batch.functions, batch.arguments, batch.kwargs
+    (2, [<built-in function abs>], [[-1, -2]], [])
+    """
+    gathered = _Gathered(first_index)
+    gathered.add(tasks)
+    return gathered.batch()
+
+
+class _Gathered:
+    """Columns that grow by one slice of tasks after another; uniform as long as the tasks are."""
+
+    def __init__(self, first_index: int) -> None:
+        self._first = first_index
+        self.count = 0
+        self._functions: list[Callable[..., Any]] = []
+        self._arguments: list[Any] = []
+        self._kwargs: list[dict[str, Any]] = []
+        self._ragged = False
+
+    def batch(self) -> Batch:
+        indices = range(self._first, self._first + self.count)
+        return Batch(indices, self._functions, self._arguments, self._kwargs, self._ragged)
+
+    def add(self, tasks: list[Any]) -> None:
+        try:
+            functions, args, kwargs = zip(*tasks, strict=True)
+        except (TypeError, ValueError):
+            _refuse(self._first + self.count, tasks)
+            raise  # every item unpacks by itself, so the fault is not the caller's
+        if set(map(type, args)) != {tuple} or (any(kwargs) and set(map(type, kwargs)) != {dict}):
+            _refuse(self._first + self.count, tasks)
+        self._add_functions(functions, tasks)
+        self._add_arguments(args)
+        if self._kwargs or any(kwargs):
+            self._kwargs += [{}] * (self.count - len(self._kwargs))
+            self._kwargs += kwargs
+        self.count += len(tasks)
+
+    def _add_functions(self, functions: tuple[Any, ...], tasks: list[Any]) -> None:
+        first = self._functions[0] if self._functions else functions[0]
+        alike = len(set(map(id, functions))) == 1 and functions[0] is first
+        if not all(map(callable, functions[:1] if alike else functions)):
+            _refuse(self._first + self.count, tasks)
+        if alike and len(self._functions) <= 1:
+            self._functions = [first]
+            return
+        if len(self._functions) == 1:
+            self._functions *= max(1, self.count)
+        self._functions += functions
+
+    def _add_arguments(self, args: tuple[tuple[Any, ...], ...]) -> None:
+        lengths = set(map(len, args))
+        if not self._ragged and (len(lengths) > 1 or (self.count and lengths != {len(self._arguments)})):
+            self._arguments = list(zip(*self._arguments, strict=True)) or [()] * self.count
+            self._ragged = True
+        if self._ragged:
+            self._arguments += args
+        elif self.count:
+            for column, more in zip(self._arguments, zip(*args, strict=True), strict=True):
+                column.extend(more)
+        else:
+            self._arguments = [list(column) for column in zip(*args, strict=True)]
+
+
+def _refuse(first_index: int, tasks: list[Any]) -> None:
+    """Raise for the first item that is no task."""
+    for index, task in enumerate(tasks, first_index):
+        if (
+            isinstance(task, tuple)
+            and len(task) == 3  # noqa: PLR2004 - function, args, kwargs
+            and callable(task[0])
+            and type(task[1]) is tuple
+            and type(task[2]) is dict
+        ):
+            continue
+        hint = ""
+        if callable(task):
+            hint = " Did you call the function, or forget delayed? Write delayed(f)(x), not f or delayed(f)."
+        raise TypeError(
+            f"task {index} is {_shorten(repr(task))} of type {type(task).__name__}; "
+            f"expected what delayed(function)(arguments) returns.{hint}"
+        )
+
+
+def call_text(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> str:
+    """A call as short text; never raises, whatever the arguments' ``repr`` does.
+
+    Examples
+    --------
+    >>> call_text(pow, (2, 3), {"mod": 5})
+    'pow(2, 3, mod=5)'
+    """
+    name = getattr(function, "__qualname__", None) or type(function).__name__
+    parts = [_safe_repr(a) for a in args] + [f"{k}={_safe_repr(v)}" for k, v in kwargs.items()]
+    return _shorten(f"{name}({', '.join(parts)})")
+
+
+def _safe_repr(value: object) -> str:
+    if not isinstance(value, (int, float, str, bytes, bool, type(None))):
+        return f"<{type(value).__name__}>"  # the repr of an array or a frame is slow and says little
+    return _shorten(repr(value[:_TEXT_LIMIT] if isinstance(value, (str, bytes)) else value), 40)
+
+
+def _shorten(text: str, limit: int = _TEXT_LIMIT) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."

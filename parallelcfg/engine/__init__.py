@@ -1,0 +1,1 @@
+"""The shell around `core`: threads, clocks and sessions."""

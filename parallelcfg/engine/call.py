@@ -1,0 +1,286 @@
+"""One Parallel call: threads, clocks and a session around the dispatcher.
+
+::
+
+      caller (or the call's own thread)          the session's threads          consumer
+      ─────────────────────────────────          ─────────────────────          ────────
+      Pull ──▶ next(source) ──▶ pulled ─┐
+                                        ├─▶  Dispatcher  ◀── done ── worker
+      Submit ─▶ pack ──▶ submit  ◀──────┘    (one lock)
+                                                 │
+                                                 └──▶ Deliver, Finish ──▶ unpack ──▶ results
+
+Whoever reports an event takes the lock, asks the dispatcher, queues the actions and lets go; they are
+performed outside.
+Pulling and packing, which run the user's code, belong to the driving thread and reach it through a queue;
+deliveries reach the consumer through another. For a list, and where tasks run in the caller, driver and
+consumer are the same thread and the two queues one. Nobody polls: a queue wakes its reader.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from functools import partial
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+
+from parallelcfg.core.actions import Abort, Deliver, Finish, Kill, Limits, Pull, Submit
+from parallelcfg.core.batching import Batcher
+from parallelcfg.core.dispatch import Dispatcher
+from parallelcfg.core.outcome import Lost, Reply
+from parallelcfg.core.tasks import take
+from parallelcfg.engine.amounts import batch_size, in_flight, total_of
+from parallelcfg.engine.codec import Refused
+from parallelcfg.engine.observe import Sent
+from parallelcfg.engine.stream import assemble, exception_of
+from parallelcfg.engine.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from parallelcfg.backends.base import ClusterSession, Session
+    from parallelcfg.core.actions import Action
+    from parallelcfg.engine.codec import Codec
+    from parallelcfg.engine.observe import Recorder
+    from parallelcfg.engine.plan import Plan
+
+__all__ = ["Call"]
+
+_Left = type("_Left", (), {})
+_Progress = type("_Progress", (), {})
+_batch_ids = itertools.count()
+
+
+class Call:
+    """Drives one call from its first task to its last result.
+
+    Parameters
+    ----------
+    tasks : iterable
+        What `delayed` made.
+    plan : Plan
+        The settings and the backend.
+    session : Session
+        The workers.
+    codec : Codec
+        How batches travel.
+    recorder : Recorder
+        Told about every batch: progress and report.
+    threaded : bool
+        `drive` runs in a thread of the call's own; else `results` drives.
+    """
+
+    def __init__(
+        self,
+        tasks: Iterable[Any],
+        plan: Plan,
+        session: Session,
+        codec: Codec,
+        recorder: Recorder,
+        *,
+        threaded: bool,
+    ) -> None:
+        config = plan.config
+        self._traits = plan.backend.traits
+        self._session = session
+        self._codec = codec
+        self._recorder = recorder
+        self._source = iter(tasks)
+        self._sent: dict[int, Sent] = {}
+        self._lock = threading.Lock()
+        self._for_driver: SimpleQueue[Any] = SimpleQueue()
+        self._for_consumer: SimpleQueue[Any] = SimpleQueue() if threaded else self._for_driver
+        self._pulled_in = 0.0
+        total = total_of(tasks)
+        self._batcher = Batcher(
+            batch_size(plan),
+            session.workers,
+            config.max_pending_results,
+        )
+        self._patient = self._batcher.patience is None or self._traits.in_caller
+        self._watch = Watch(config, session)
+        self._dispatcher = Dispatcher(
+            self._batcher,
+            Limits(
+                in_flight(plan, session.workers),
+                config.max_pending_results,
+                config.retries,
+                config.on_error == "return",
+                self._watch.deadline,
+            ),
+            ordered=config.return_as != "generator_unordered",
+            total=total,
+            ids=_batch_ids,
+        )
+        if self._traits.cluster:
+            cast("ClusterSession", session).watch(partial(self._resized, plan))
+        recorder.started(total, self._dispatcher.counts, codec.traffic)
+        self._show_progress()
+
+    # The two ends: `results` for the consumer, `drive` for a thread of the call's own.
+
+    def results(self) -> Iterator[list[Any]]:
+        """Lists of results as they are released; raises what ended the call.
+
+        Where `drive` runs in no other thread, this drives the call too.
+        """
+        try:
+            if self._for_consumer is self._for_driver:
+                self._tell(self._dispatcher.start)
+            while True:
+                item = self._next(self._for_consumer)
+                if isinstance(item, Deliver):
+                    results = assemble(item, self._codec)
+                    self._tell(self._dispatcher.taken, item.count)
+                    yield results
+                elif isinstance(item, Finish):
+                    if item.error is not None:
+                        raise exception_of(item.error)
+                    return
+                else:
+                    self._perform(item)
+        except GeneratorExit:
+            self.leave()
+            if self._for_consumer is self._for_driver:  # nobody else reads what `leave` says
+                self._tell(self._dispatcher.closed)
+            raise
+        except BaseException as error:
+            self._tell(self._dispatcher.failed, error)
+            raise
+        finally:
+            self._codec.close()
+
+    def drive(self) -> None:
+        """Pull and submit until the call ends; for a thread of the call's own."""
+        try:
+            self._tell(self._dispatcher.start)
+            while not isinstance(item := self._next(self._for_driver), Finish):
+                if isinstance(item, _Left):
+                    self._tell(self._dispatcher.closed)
+                else:
+                    self._perform(item)
+        except BaseException as error:  # a session that raises: the consumer waits and must be told
+            self._tell(self._dispatcher.failed, error)
+
+    def leave(self) -> None:
+        """The consumer wants no more. Safe in finalisers: it waits for no lock and returns at once."""
+        self._for_driver.put(_Left())
+        self._codec.close()
+
+    # Events and actions.
+
+    def _tell(self, event: Any, *args: Any, **kwargs: Any) -> None:
+        """Report an event to the dispatcher, and see to what follows from it."""
+        with self._lock:
+            urgent = self._route(event(*args, **kwargs))
+        self._stop_what(urgent)
+
+    def _route(self, actions: list[Action]) -> list[Abort | Kill]:
+        """Queue actions for whoever performs them, under the lock that they were decided under: order counts.
+
+        What stops workers is returned, to be done without the lock.
+        """
+        urgent: list[Abort | Kill] = []
+        for action in actions:
+            if isinstance(action, (Abort, Kill)):
+                urgent.append(action)
+            elif isinstance(action, (Pull, Submit)):
+                self._for_driver.put(action)
+            else:
+                self._for_consumer.put(action)
+                if isinstance(action, Finish) and self._for_driver is not self._for_consumer:
+                    self._for_driver.put(action)
+        return urgent
+
+    def _stop_what(self, urgent: list[Abort | Kill]) -> None:
+        for action in urgent:
+            if isinstance(action, Abort):
+                self._session.abort()
+            else:
+                self._session.kill(action.batch_id)
+
+    def _perform(self, action: Action) -> None:
+        if isinstance(action, Pull):
+            self._pull(action.size)
+        elif isinstance(action, Submit):
+            self._submit(action)
+        elif isinstance(action, _Progress):
+            try:
+                self._recorder.progress()
+            except BaseException as error:
+                self._tell(self._dispatcher.failed, error)
+
+    def _pull(self, size: int) -> None:
+        began = monotonic()
+        try:
+            batch, exhausted = take(self._source, size, self._dispatcher.pulled_count)
+        except BaseException as error:
+            self._tell(self._dispatcher.pull_failed, error)
+            return
+        self._pulled_in = monotonic() - began
+        if exhausted:
+            self._recorder.exhausted(self._dispatcher.pulled_count + (0 if batch is None else len(batch)))
+        self._tell(self._dispatcher.pulled, batch, exhausted=exhausted)
+
+    def _submit(self, action: Submit) -> None:
+        if not self._dispatcher.state.live:
+            return
+        began = monotonic()
+        patience = None if self._patient else self._batcher.patience
+        try:
+            work = self._codec.pack(action.batch_id, action.batch, patience)
+        except Refused as refused:
+            self._tell(self._dispatcher.refused, action.batch_id, refused.failures)
+            return
+        now = monotonic()
+        self._sent[action.batch_id] = Sent(now, now - began + self._pulled_in, action.batch.indices[0])
+        self._pulled_in = 0.0
+        self._session.submit(action.batch_id, work, self._done)
+        if not self._traits.in_caller:
+            self._batcher.handed_over(monotonic() - now)
+
+    def _done(self, batch_id: int, outcome: Reply | Lost) -> None:
+        sent = self._sent.pop(batch_id)
+        self._codec.release(batch_id)
+        with self._lock:
+            if isinstance(outcome, Reply):
+                spent = monotonic() - sent.at
+                self._batcher.observe(outcome.ran, outcome.seconds, sent.feed, spent - outcome.seconds)
+                if self._traits.in_caller and (late := self._watch.exceeded(outcome.seconds)) is not None:
+                    outcome = Lost(late, suspect=0)  # too late to stop it, but not to say so
+            self._recorder.ended(sent, outcome)
+            self._show_progress()
+            urgent = self._route(self._dispatcher.done(batch_id, outcome))
+        self._stop_what(urgent)
+
+    def _show_progress(self) -> None:
+        """Have the driving thread show it, before it performs what is posted later."""
+        if self._recorder.watched:
+            self._for_driver.put(_Progress())
+
+    def _resized(self, plan: Plan) -> None:
+        workers = self._session.workers
+        self._tell(self._dispatcher.resized, workers, in_flight(plan, workers))
+
+    def _next(self, queue: SimpleQueue[Any]) -> Any:
+        """The next item; looks at the clock meanwhile, where a limit is set."""
+        watch = self._watch
+        if not watch.needed:
+            return queue.get()
+        while True:
+            try:
+                item = queue.get(timeout=watch.wait(self._dispatcher.out))
+            except Empty:
+                self._look()
+                continue
+            if watch.due():
+                self._look()
+            return item
+
+    def _look(self) -> None:
+        self._tell(self._dispatcher.tick, monotonic())
+        for batch_id, position, error in self._watch.overdue(self._dispatcher.out):
+            killable = self._traits.can_kill_running
+            self._tell(self._dispatcher.overdue, batch_id, position, error, killable=killable)

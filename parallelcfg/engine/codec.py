@@ -1,0 +1,160 @@
+"""How the engine hands batches to a session: as they are, or as bytes.
+
+The session never knows which: both kinds are `Work`, a function and its payload.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any, Protocol
+
+from parallelcfg import worker
+from parallelcfg.backends.base import Work
+from parallelcfg.core.outcome import Failure
+from parallelcfg.report import Traffic
+from parallelcfg.transport.failures import traceback_text
+from parallelcfg.transport.refusal import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from parallelcfg.core.tasks import Batch
+    from parallelcfg.orders import Orders
+
+__all__ = ["ApartCodec", "ByteCodec", "Codec", "LocalCodec", "Refused"]
+
+
+class Refused(Exception):
+    """Some tasks of a batch can't be packed.
+
+    Parameters
+    ----------
+    failures : sequence of Failure
+        One for each of them.
+    """
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        super().__init__(failures)
+        self.failures = failures
+
+
+class Codec(Protocol):
+    """Packs batches into work, and unpacks what comes back."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """Bytes that it has moved so far; the same object for as long as it lives."""
+
+    def pack(self, batch_id: int, batch: Batch, patience: float | None) -> Work:
+        """Make a batch ready for the session; raises `Refused` where tasks can't travel."""
+
+    def unpack(self, values: Any) -> list[Any]:
+        """The results of a reply."""
+
+    def release(self, batch_id: int) -> None:
+        """The batch has ended: what only it needed can go."""
+
+    def close(self) -> None:
+        """Remove what the call has shared. Idempotent."""
+
+
+class Carrier(Protocol):
+    """Turns batches into something that can be sent, and keeps large data out of it."""
+
+    @property
+    def bytes_pickled(self) -> int:
+        """Bytes that went into pickles so far, in both directions."""
+
+    @property
+    def bytes_shared(self) -> int:
+        """Bytes that went past them."""
+
+    def dumps(self, obj: object, *, user: Hashable = None, name: str | None = "object") -> Any:
+        """Pack a batch (``user`` is its number), or a part; without a name, nobody looks for culprits."""
+
+    def loads(self, values: Any) -> Any:
+        """Unpack results."""
+
+    def release(self, user: Hashable) -> None:
+        """Let go of what only this batch needed."""
+
+    def close(self) -> None:
+        """Let go of everything that was kept. Idempotent."""
+
+
+class LocalCodec:
+    """For backends that share the caller's memory: everything travels as it is."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+        self.traffic = Traffic()
+
+    def pack(self, batch_id: int, batch: Batch, patience: float | None) -> Work:
+        """Make a batch ready for the session."""
+        return Work(worker.run_local, (batch_id, batch, self._orders, patience))
+
+    def unpack(self, values: Any) -> list[Any]:
+        """The results of a reply."""
+        return values  # type: ignore[no-any-return]  # what `run_local` put there is a list
+
+    def release(self, batch_id: int) -> None:
+        """Nothing is shared."""
+
+    def close(self) -> None:
+        """Nothing is shared, nothing is left."""
+
+
+class ByteCodec:
+    """For backends that use processes: batches become bytes, large buffers go through the arena."""
+
+    def __init__(self, orders: Orders, carrier: Carrier) -> None:
+        self._orders = pickle.dumps(orders, protocol=pickle.HIGHEST_PROTOCOL)
+        self._carrier = carrier
+        self.traffic = Traffic()
+
+    def pack(self, batch_id: int, batch: Batch, patience: float | None) -> Work:
+        """Make a batch ready for the session; raises `Refused` where tasks can't be pickled."""
+        try:
+            packed = self._carrier.dumps(batch, user=batch_id, name=None)
+        except Exception:
+            failures = [
+                Failure(position, error, traceback_text(error))
+                for position in range(len(batch))
+                if (error := refusal(batch, position, self._carrier.dumps)) is not None
+            ]
+            if not failures:
+                raise
+            raise Refused(failures) from None
+        self._count()
+        return self._work(batch_id, packed, len(batch), patience)
+
+    def unpack(self, values: Any) -> list[Any]:
+        """The results of a reply."""
+        if values is None:
+            return []
+        results: list[Any] = self._carrier.loads(values)
+        self._count()
+        return results
+
+    def release(self, batch_id: int) -> None:
+        """The batch has ended: what only it needed can go."""
+        self._carrier.release(batch_id)
+
+    def close(self) -> None:
+        """Remove what the call has shared. Idempotent."""
+        self._carrier.close()
+
+    def _count(self) -> None:
+        self.traffic.pickled = self._carrier.bytes_pickled
+        self.traffic.shared = self._carrier.bytes_shared
+
+    def _work(self, batch_id: int, packed: Any, count: int, patience: float | None) -> Work:
+        return Work(worker.run_bytes, (batch_id, self._orders, packed, count, patience))
+
+
+class ApartCodec(ByteCodec):
+    """For clusters: batches become bytes, large data go through the cluster's own store."""
+
+    def _work(self, batch_id: int, packed: Any, count: int, patience: float | None) -> Work:
+        parcel, handles = packed
+        return Work(worker.run_apart, (batch_id, self._orders, parcel, count, patience), handles)

@@ -1,0 +1,153 @@
+"""Starting a call, in the shape that ``return_as`` asks for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from parallelcfg.config.cpus import split_budget
+from parallelcfg.engine.call import Call
+from parallelcfg.engine.codec import ApartCodec, ByteCodec, LocalCodec
+from parallelcfg.engine.plan import orders_for
+from parallelcfg.threadpools.limits import limited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextlib import AbstractContextManager
+
+    from parallelcfg.backends.base import ClusterSession, Session
+    from parallelcfg.engine.codec import Codec
+    from parallelcfg.engine.observe import Recorder
+    from parallelcfg.engine.plan import Plan
+
+__all__ = ["ResultStream", "launch", "open_session"]
+
+
+def launch(
+    tasks: Iterable[Any], plan: Plan, recorder: Recorder, held: Session | None
+) -> list[Any] | ResultStream:
+    """Run a call.
+
+    Parameters
+    ----------
+    tasks : iterable
+        What `delayed` made.
+    plan : Plan
+        Settings and backend.
+    recorder : Recorder
+        Report and progress.
+    held : Session or None
+        Workers that outlive the call; None: it opens and closes its own.
+
+    Returns
+    -------
+    list or ResultStream
+        The results.
+    """
+    streams = plan.config.return_as != "list"
+    threaded = streams and not plan.backend.traits.in_caller
+    session = held if held is not None else open_session(plan)
+    codec = _codec(plan, session)
+    scope = _surroundings(plan, session, recorder, held=held is not None)
+    if not streams:
+        results: list[Any] = []
+        with scope:
+            for part in Call(tasks, plan, session, codec, recorder, threaded=False).results():
+                results += part
+        return results
+    call = Call(tasks, plan, session, codec, recorder, threaded=threaded)
+    if not threaded:
+        return ResultStream(call, scope)
+
+    def drive() -> None:
+        with scope:
+            call.drive()
+
+    driver = threading.Thread(target=drive, name="parallelcfg-driver", daemon=True)
+    driver.start()
+    return ResultStream(call, driver)
+
+
+def _codec(plan: Plan, session: Session) -> Codec:
+    traits = plan.backend.traits
+    if traits.shares_memory or traits.pickles_itself:
+        return LocalCodec(orders_for(plan, None))
+    if traits.cluster:
+        from parallelcfg.transport.apart import Apart
+
+        cluster = cast("ClusterSession", session)
+        return ApartCodec(orders_for(plan, None), Apart(plan.config, cluster.put, cluster.chosen))
+    from parallelcfg.transport.reduce import Sharing
+
+    # No file reaches another host, so there everything travels in the pickle
+    sharing = Sharing(replace(plan.config, max_nbytes=None) if traits.multi_host else plan.config)
+    return ByteCodec(orders_for(plan, sharing.ticket), sharing)
+
+
+def open_session(plan: Plan) -> Session:
+    """The workers that a plan asks for."""
+    return plan.backend.open(plan.config, plan.n_jobs, _threads(plan))
+
+
+def _threads(plan: Plan) -> int:
+    """Inner threads of each task: what is configured, else its share of the CPUs."""
+    return plan.config.inner_max_num_threads or split_budget(plan.cpus, plan.n_jobs)[-1]
+
+
+@contextmanager
+def _surroundings(plan: Plan, session: Session, recorder: Recorder, *, held: bool) -> Iterator[None]:
+    """What lasts as long as the call: its workers, limits on this process's pools, its report."""
+    explicit = plan.config.inner_max_num_threads is not None
+    traits = plan.backend.traits
+    concerns_us = not traits.uses_processes and (explicit or not traits.in_caller)
+    limits = limited(_threads(plan), explicit=explicit) if concerns_us else nullcontext()
+    try:
+        with limits:
+            yield
+    finally:
+        if not held:
+            session.close()
+        recorder.finished()
+
+
+class ResultStream(Iterator[Any]):
+    """The results of a call, one by one, while its tasks run.
+
+    Parameters
+    ----------
+    call : Call
+        The call.
+    surroundings : context manager or threading.Thread
+        What to enter at the first result and leave after the last one, where the consumer drives the call;
+        else the thread that drives it.
+    """
+
+    def __init__(self, call: Call, surroundings: AbstractContextManager[None] | threading.Thread) -> None:
+        self._call = call
+        self._flow = self._results(surroundings)
+
+    def __next__(self) -> Any:
+        return next(self._flow)
+
+    def close(self) -> None:
+        """Want no more: dispatched tasks are dropped. Returns at once; also what dropping the stream does."""
+        self._flow.close()
+        self._call.leave()
+
+    def __del__(self) -> None:
+        self._call.leave()
+
+    def _results(
+        self, surroundings: AbstractContextManager[None] | threading.Thread
+    ) -> Generator[Any, None, None]:
+        if isinstance(surroundings, threading.Thread):
+            for part in self._call.results():
+                yield from part
+            surroundings.join()  # all is delivered: it only says so, before the caller goes on
+            return
+        with surroundings:
+            for part in self._call.results():
+                yield from part

@@ -1,0 +1,122 @@
+"""Whoever watches a call: the report, the trace and the progress display."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+from parallelcfg.config.callers import caller_origin
+from parallelcfg.core.outcome import Reply
+from parallelcfg.progress import ProgressEvent
+from parallelcfg.report import BatchRecord, Report, trace
+
+if TYPE_CHECKING:
+    from parallelcfg.core.actions import Counts
+    from parallelcfg.core.outcome import Lost
+    from parallelcfg.engine.plan import Plan
+    from parallelcfg.progress import Display
+    from parallelcfg.report import Traffic
+
+__all__ = ["Recorder", "Sent"]
+
+
+class Sent(NamedTuple):
+    """A batch that was submitted.
+
+    Parameters
+    ----------
+    at : float
+        When, in seconds of the monotonic clock.
+    feed : float
+        Seconds spent on pulling and packing it.
+    first : int
+        Index of its first task.
+    """
+
+    at: float
+    feed: float
+    first: int
+
+
+class Recorder:
+    """Writes the report and feeds the progress display.
+
+    Parameters
+    ----------
+    plan : Plan
+        What the call will do.
+    display : Display or None
+        Shows progress.
+    """
+
+    def __init__(self, plan: Plan, display: Display | None) -> None:
+        origin = caller_origin("call")
+        self.report = Report(
+            plan.backend.name,
+            plan.n_jobs,
+            plan.substitutions,
+            place=f"{origin.file}:{origin.line}" if origin.file else "",
+            thread=threading.current_thread().name,
+        )
+        self._trace = plan.config.trace
+        self._display = display
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody wants `progress` to be called."""
+        return self._display is not None
+
+    def started(self, total: int | None, counts: Counts, traffic: Traffic) -> None:
+        """The call begins. Counts and traffic are kept up to date by their owners."""
+        report = self.report
+        report.total, report.counts, report.traffic = total, counts, traffic
+        if self._trace is not None:
+            trace.keep(self._trace, report)
+
+    def exhausted(self, total: int) -> None:
+        """There were so many tasks in the iterable."""
+        self.report.total = total
+
+    def ended(self, sent: Sent, outcome: Reply | Lost) -> None:
+        """A batch has ended. Never called at the same time from two threads."""
+        report = self.report
+        report.feed_seconds += sent.feed
+        if not isinstance(outcome, Reply):
+            report.lost += 1
+            return
+        now = monotonic()
+        ended = outcome.started + outcome.seconds
+        if not sent.at <= outcome.started <= ended <= now:  # another host's clock
+            ended = now
+        report.return_seconds += now - ended
+        report.history.add(
+            BatchRecord(
+                outcome.worker,
+                ended - outcome.seconds,
+                ended,
+                outcome.seconds,
+                outcome.ran,
+                len(outcome.failures),
+                sent.first,
+                outcome.peak_rss,
+            )
+        )
+
+    def progress(self) -> None:
+        """Show how far the call is. This runs code of the user's: only the thread that runs the call may."""
+        if self._display is not None:
+            self._display.show(self._event())
+
+    def finished(self) -> None:
+        """The call is over, one way or another."""
+        if not self.report.ended:
+            self.report.ended = monotonic()
+            if self._display is not None:
+                self._display.stop(self._event())
+
+    def _event(self) -> ProgressEvent:
+        report, counts = self.report, self.report.counts
+        return ProgressEvent(
+            counts.done, counts.failed, counts.retried, report.total, report.wall_seconds, report.n_jobs
+        )

@@ -1,0 +1,207 @@
+"""From a configuration to what will really happen: which backend, how many jobs, and why not others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from parallelcfg import worker
+from parallelcfg.backends.possible import is_daemon, no_processes, no_threads
+from parallelcfg.backends.registry import check_params, default_backend, make_backend
+from parallelcfg.backends.select import (
+    NEEDS_SHARED_MEMORY,
+    Substitution,
+    Surroundings,
+    asked_backend,
+    in_processes,
+    select,
+    shared_memory,
+)
+from parallelcfg.config.context import current_scope, get_config, notify
+from parallelcfg.config.cpus import cpu_count, split_budget
+from parallelcfg.config.policy import clamp, resolve_jobs
+from parallelcfg.config.snapshot import Scope
+from parallelcfg.errors import SubstitutionWarning
+from parallelcfg.orders import Orders
+from parallelcfg.randomness import root_of
+from parallelcfg.transport.habits import habits
+
+if TYPE_CHECKING:
+    from parallelcfg.backends.base import Backend
+    from parallelcfg.config.snapshot import Config
+
+__all__ = ["Plan", "make_plan", "orders_for"]
+
+_QUIET_DEPTH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a call will do.
+
+    Parameters
+    ----------
+    config : Config
+        The settings that the call obeys.
+    backend : Backend
+        Who runs it.
+    n_jobs : int
+        How many jobs at the same time.
+    cpus : int
+        CPU budget of the caller, shared among the jobs.
+    depth : int
+        How many parallel calls surround this one.
+    substitutions : tuple of Substitution
+        Where this differs from what was asked for.
+    """
+
+    config: Config
+    backend: Backend
+    n_jobs: int
+    cpus: int
+    depth: int
+    substitutions: tuple[Substitution, ...] = ()
+
+
+def make_plan(config: Config) -> Plan:
+    """Choose the backend and the number of jobs.
+
+    Parameters
+    ----------
+    config : Config
+        The settings in force.
+
+    Raises
+    ------
+    ConfigError
+        If the backend is not known, or under ``strict`` if anything differs from what was asked for.
+    TypeError
+        If the backend has no such parameter.
+    """
+    scope = current_scope()
+    depth = worker.depth if scope is None else scope.depth
+    cpus = cpu_count()
+    around = _surroundings(config, depth, (scope and scope.backend) or default_backend())
+    choice = select(config, around)
+    substitutions = [] if choice.substitution is None else [choice.substitution]
+    backend = make_backend(choice.backend, _params(config, choice.backend, choice.substitution))
+    if config.require == "sharedmem" and not backend.traits.shares_memory:
+        instead = shared_memory(around)
+        substitutions.append(Substitution("backend", backend.name, instead, NEEDS_SHARED_MEMORY))
+        backend = make_backend(instead, {})
+    n_jobs = backend.effective_n_jobs(config, cpus)
+    wanted, clamped = clamp(config.n_jobs, cpus, config.max_jobs)
+    if clamped:
+        substitutions.append(_clamped(config, cpus))
+    growing = backend.traits.cluster and (config.n_jobs or 1) < 0  # one worker now, more to come
+    if n_jobs < wanted and not growing:
+        substitutions.append(_fewer(config, wanted, n_jobs, backend, substitutions))
+    if n_jobs == 1 and backend.traits.single_in_caller and not growing:
+        backend = make_backend("sequential", {})
+    if config.timeout is not None and not backend.traits.times_tasks:
+        substitutions.append(_no_timeout(config.timeout, backend))
+    _announce(config, substitutions, depth)
+    return Plan(config, backend, n_jobs, cpus, depth, tuple(substitutions))
+
+
+def _surroundings(config: Config, depth: int, default: str) -> Surroundings:
+    processes = in_processes(asked_backend(config, default))
+    return Surroundings(
+        depth,
+        no_processes() if processes else "",  # looked up only where it matters: it imports multiprocessing
+        no_threads(),
+        daemon=processes and is_daemon(),
+        default=default,
+    )
+
+
+def orders_for(plan: Plan, ticket: object) -> Orders:
+    """What the workers of a call need to know."""
+    config = plan.config
+    stop = config.on_error == "raise" and config.retries == 0
+    threads = config.inner_max_num_threads
+    if plan.backend.traits.in_caller:  # nothing runs beside it: nested calls have all CPUs, at the same depth
+        scope = Scope(_for_same_level(config), plan.depth, plan.cpus)
+        watched = config.timeout is not None
+        return Orders(
+            scope, (plan.cpus,), threads, stop, watched=watched, in_caller=True, stream=root_of(config)
+        )
+    budgets = split_budget(plan.cpus, plan.n_jobs)
+    nested = plan.backend.name if plan.backend.traits.nests else None
+    inherited = config.for_tasks()
+    if not plan.backend.traits.shares_memory:  # the trace is this process's own; another would overwrite it
+        sources = {key: said for key, said in inherited.sources.items() if key != "trace"}
+        inherited = replace(inherited, trace=None, sources=MappingProxyType(sources))
+    scope = Scope(inherited, plan.depth + 1, budgets[-1], nested)
+    return Orders(
+        scope,
+        budgets,
+        threads,
+        stop,
+        ticket=ticket,
+        stream=root_of(config),
+        setup=tuple(worker.SETUP),
+        habits=habits(forward_logs=config.forward_logs) if plan.backend.traits.uses_processes else None,
+    )
+
+
+def _for_same_level(config: Config) -> Config:
+    """The configuration of tasks in the caller's thread: who runs nested calls is not this call's to say."""
+    around = get_config()
+    keys = ("n_jobs", "backend")
+    inherited = config.for_tasks()
+    sources = {**inherited.sources, **{key: around.sources[key] for key in keys if key in around.sources}}
+    return replace(
+        inherited,
+        n_jobs=around.n_jobs,
+        backend=around.backend,
+        backend_params=around.backend_params,
+        sources=sources,
+    )
+
+
+def _params(config: Config, backend: object, substitution: Substitution | None) -> dict[str, object]:
+    """Constructor parameters: those of the files for this name, then those that code passed."""
+    if substitution is not None:
+        if config.backend_params:  # a slip shows also where the backend can't be had
+            check_params(substitution.asked, config.backend_params)
+        return {}
+    if not isinstance(backend, str):
+        return dict(config.backend_params)
+    return {**config.backends.get(backend, {}), **config.backend_params}
+
+
+def _clamped(config: Config, cpus: int) -> Substitution:
+    asked = resolve_jobs(config.n_jobs, cpus)
+    ceiling, request = config.sources.get("max_jobs"), config.sources.get("n_jobs")
+    where = "" if ceiling is None else f" ({ceiling.origin})"
+    whence = "" if request is None else f"; {request.origin} asked for more"
+    return Substitution("n_jobs", str(asked), str(config.max_jobs), f"max_jobs is the ceiling{where}{whence}")
+
+
+def _fewer(
+    config: Config, wanted: int, n_jobs: int, backend: Backend, before: list[Substitution]
+) -> Substitution:
+    """The backend runs fewer jobs than were asked for."""
+    by_number = config.n_jobs is not None and config.n_jobs > 0  # -1 asks for as many as there are
+    named = config.backend is not None and not before  # who names "sequential" knows that it runs one
+    said = any(one.explicit for one in before)
+    explicit = by_number and not said and not (named and backend.traits.in_caller)
+    rule = f"the backend {backend.name!r} runs no more here"
+    return Substitution("n_jobs", str(wanted), str(n_jobs), rule, explicit)
+
+
+def _no_timeout(timeout: float, backend: Backend) -> Substitution:
+    rule = f"the backend {backend.name!r} can't tell since when a task runs"
+    return Substitution("timeout", f"{timeout:g}", "none", rule)
+
+
+def _announce(config: Config, substitutions: list[Substitution], depth: int) -> None:
+    """Warn of each substitution once; under ``strict``, refuse.
+
+    Calls inside of nested calls give way without a warning, as joblib's do: every worker would print it.
+    """
+    for substitution in substitutions:
+        if substitution.explicit and (config.strict or depth < _QUIET_DEPTH):
+            notify(config, str(substitution), SubstitutionWarning)

@@ -1,0 +1,89 @@
+"""Results on their way to the consumer: deliveries become lists, faults become exceptions.
+
+Batches are unpacked by the consumer, in its own thread, when it asks for them: whoever reads slowly pays for
+nothing that it has not read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from parallelcfg.errors import TaskError, TaskFailure
+from parallelcfg.transport.failures import unpack_exception
+
+if TYPE_CHECKING:
+    from parallelcfg.core.actions import Deliver, Fault
+    from parallelcfg.engine.codec import Codec
+
+__all__ = ["assemble", "exception_of"]
+
+
+def assemble(delivery: Deliver, codec: Codec) -> list[Any]:
+    """The results of a delivery, in their order, with a `TaskError` in each failed task's place.
+
+    Parameters
+    ----------
+    delivery : Deliver
+        What the dispatcher released.
+    codec : Codec
+        Unpacks the values.
+
+    Returns
+    -------
+    list
+        One item for each task.
+    """
+    first = delivery.parts[0]
+    if len(delivery.parts) == 1 and not first.faults and not first.holes:
+        return codec.unpack(first.values)
+    results: list[Any] = [None] * delivery.count
+    for part in delivery.parts:
+        if part.positions and part.values is not None:  # None: the worker could not unpack the batch
+            for at, (where, value) in enumerate(zip(part.positions, codec.unpack(part.values), strict=True)):
+                if at not in part.holes:
+                    results[where] = value
+        for where, fault in part.faults:
+            results[where] = _task_error(fault)
+    return results
+
+
+def exception_of(error: Fault | BaseException) -> BaseException:
+    """The exception to raise for what ended a call.
+
+    A task's exception keeps its type. It carries a note with the task's index and call, and, where it came
+    from another process, a `TaskFailure` with the worker's traceback as its cause. ``StopIteration`` would be
+    taken for the end of a generator, so it comes as a `TaskError`.
+    """
+    if isinstance(error, BaseException):
+        return error
+    if error.failure is None:
+        assert error.cause is not None
+        return _noted(error.cause, error)
+    exception = unpack_exception(error.failure.exception)
+    if isinstance(error.failure.exception, bytes):
+        exception.__cause__ = TaskFailure(error.index, error.call, error.failure.traceback)
+    if isinstance(exception, StopIteration):
+        wrapped = TaskError(error.index, exception, error.failure.traceback, error.attempts)
+        wrapped.__cause__ = exception
+        return wrapped
+    return _noted(exception, error)
+
+
+def _task_error(fault: Fault) -> TaskError:
+    if fault.failure is None:
+        assert fault.cause is not None
+        return TaskError(fault.index, fault.cause, "", fault.attempts)
+    exception = unpack_exception(fault.failure.exception)
+    return TaskError(fault.index, exception, fault.failure.traceback, fault.attempts)
+
+
+def _noted(exception: BaseException, fault: Fault) -> BaseException:
+    """Add which task it was, as a note (PEP 678; on Python 3.10 the attribute alone)."""
+    tries = "" if fault.attempts == 1 else f", attempt {fault.attempts}"
+    note = f"raised by task {fault.index}: {fault.call}{tries}"
+    notes = [*getattr(exception, "__notes__", ()), note]
+    try:
+        exception.__notes__ = notes  # type: ignore[attr-defined]  # typed from Python 3.11 on
+    except AttributeError:  # an exception with slots and no dict
+        return exception
+    return exception

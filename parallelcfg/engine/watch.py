@@ -1,0 +1,68 @@
+"""Time: looked at when somebody waits or an event has just been taken, and only where a limit is set."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from parallelcfg.errors import TaskTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from parallelcfg.backends.base import Session
+    from parallelcfg.config.snapshot import Config
+
+__all__ = ["Watch"]
+
+
+class Watch:
+    """Knows when a call's deadline or the timeout of one of its tasks can expire.
+
+    Parameters
+    ----------
+    config : Config
+        Has ``timeout`` and ``deadline``.
+    session : Session
+        Tells which tasks run, and since when.
+    """
+
+    def __init__(self, config: Config, session: Session) -> None:
+        self._timeout = config.timeout
+        self._session = session
+        self.deadline = None if config.deadline is None else monotonic() + config.deadline
+        self.needed = self._timeout is not None or self.deadline is not None
+        self._next_look = 0.0
+
+    def wait(self, out: Collection[int]) -> float:
+        """Seconds until it is time to look, while these batches are out; remembers the moment."""
+        now = monotonic()
+        moments = [now + threading.TIMEOUT_MAX / 2]
+        if self.deadline is not None:
+            moments.append(self.deadline)
+        if self._timeout is not None:
+            starts = (run.since for batch, run in self._session.running().items() if batch in out)
+            moments.append(min(starts, default=now) + self._timeout)
+        self._next_look = min(moments)
+        return max(0.0, self._next_look - now)
+
+    def due(self) -> bool:
+        """Whether that moment has come."""
+        return monotonic() >= self._next_look
+
+    def overdue(self, out: Collection[int]) -> Iterator[tuple[int, int, TaskTimeout]]:
+        """Batch, position and error of every task that has run too long."""
+        if self._timeout is None:
+            return
+        now = monotonic()
+        for batch, run in self._session.running().items():
+            if batch in out and now - run.since >= self._timeout:
+                yield batch, run.position, self._error()
+
+    def exceeded(self, seconds: float) -> TaskTimeout | None:
+        """The error of a task that took so long, if that was too long."""
+        return None if self._timeout is None or seconds < self._timeout else self._error()
+
+    def _error(self) -> TaskTimeout:
+        return TaskTimeout(f"a task ran longer than timeout={self._timeout:g} s")

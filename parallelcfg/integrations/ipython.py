@@ -1,0 +1,197 @@
+"""The notebook extension: ``%load_ext parallelcfg``.
+
+::
+
+    %parallel                                 the configuration in force, and who said what
+    %parallel n_jobs=4 backend=threading      set keys for the session
+    %parallel reset                           take back what %parallel has set
+    %%parallel n_jobs=2                       set keys for one cell
+
+Settings are process-wide (`parallelcfg.set_config`), so they hold in every cell, whatever contexts the kernel
+runs cells in, also in cells with ``await``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from parallelcfg.backends.registry import known_backends
+from parallelcfg.config import process
+from parallelcfg.config.context import get_config
+from parallelcfg.config.snapshot import Origin
+from parallelcfg.config.spelling import from_text, from_untyped_text
+from parallelcfg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from parallelcfg.config.process import Handle
+    from parallelcfg.config.snapshot import Config
+
+__all__ = ["Magics", "load_ipython_extension", "unload_ipython_extension"]
+
+_CELL = "%%parallel"
+_RESET = "reset"
+_MAGIC = Origin("set_config", "%parallel")
+
+
+class Magics:
+    """What ``%parallel`` and ``%%parallel`` do in one IPython shell.
+
+    Parameters
+    ----------
+    shell : IPython.core.interactiveshell.InteractiveShell
+        The shell.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._session: list[Handle] = []
+        self._cell: list[Handle] = []
+
+    def load(self) -> None:
+        """Register everything with the shell."""
+        shell = self._shell
+        shell.register_magic_function(self.line, "line", "parallel")
+        shell.register_magic_function(self.cell, "cell", "parallel")
+        shell.register_magic_function(self.begin_cell, "line", "_parallel_cell")
+        shell.input_transformers_cleanup.append(self.transform)
+        shell.events.register("post_run_cell", self.end_cell)
+        for command in ("%parallel", _CELL):
+            shell.set_hook("complete_command", complete, str_key=command)
+
+    def unload(self) -> None:
+        """Take everything back, settings included."""
+        for handle in (*self._session, *self._cell):
+            handle.reset()
+        self._shell.input_transformers_cleanup.remove(self.transform)
+        self._shell.events.unregister("post_run_cell", self.end_cell)
+        for kind, name in (("line", "parallel"), ("cell", "parallel"), ("line", "_parallel_cell")):
+            del self._shell.magics_manager.magics[kind][name]
+
+    def line(self, text: str) -> Config | None:
+        """Show the configuration, or set keys for the session: %parallel n_jobs=4 backend=threading."""
+        if text.strip() == _RESET:
+            while self._session:
+                self._session.pop().reset()
+            return None
+        options = read_options(text)
+        if not options:
+            return get_config()
+        self._session.append(_set(options))
+        return None
+
+    def cell(self, text: str, body: str) -> None:
+        """Set keys for one cell: %%parallel n_jobs=2 in its first line."""
+        handle = _set(read_options(text))
+        try:
+            self._shell.run_cell(body)
+        finally:
+            handle.reset()
+
+    def transform(self, lines: list[str]) -> list[str]:
+        """Turn ``%%parallel`` in a cell's first line into a line magic that the cell's end undoes.
+
+        So the cell remains a cell: its last value is shown, its ``await`` is awaited, its lines keep their
+        numbers.
+        """
+        words = lines[0].split(maxsplit=1) if lines else []
+        if not words or words[0] != _CELL:
+            return lines
+        options = words[1].strip() if len(words) > 1 else ""
+        return [f"get_ipython().run_line_magic('_parallel_cell', {options!r})\n", *lines[1:]]
+
+    def begin_cell(self, text: str) -> None:
+        """Set keys until the end of the cell."""
+        self._cell.append(_set(read_options(text)))
+
+    def end_cell(self, *_: object) -> None:
+        """The cell has run."""
+        while self._cell:
+            self._cell.pop().reset()
+
+
+def read_options(text: str) -> dict[str, str]:
+    """The ``key=value`` pairs of a magic's line, spelt as in environment variables.
+
+    Examples
+    --------
+    >>> read_options("n_jobs=4 backends.loky.idle_worker_timeout=60")
+    {'n_jobs': '4', 'backends.loky.idle_worker_timeout': '60'}
+    """
+    options = {}
+    for word in shlex.split(text):
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError([f"%parallel: expected KEY=VALUE, got {word!r}"])
+        options[key] = value
+    return options
+
+
+def complete(shell: object, event: Any) -> list[str]:  # noqa: ARG001 - IPython's signature
+    """Keys, and after ``=`` the values that a key names."""
+    from parallelcfg.config.keys import KEYS
+
+    last = event.text_until_cursor.split(" ")[-1]
+    key, equals, begun = last.partition("=")
+    if not equals:
+        return [f"{name}=" for name in KEYS if name.startswith(last)]
+    values = known_backends() if key == "backend" else _words(key)
+    return [value for value in values if value.startswith(begun)]
+
+
+def _words(key: str) -> Sequence[str]:
+    """The values of a key that are words."""
+    from parallelcfg.config.keys import KEYS
+
+    if key not in KEYS:
+        return []
+    choices: Any = KEYS[key].schema
+    listed = [word for one in choices.get("anyOf", [choices]) for word in one.get("enum", [])]
+    return listed or (["true", "false"] if choices.get("type") == "boolean" else [])
+
+
+def _set(options: dict[str, str]) -> Handle:
+    """Put options in force for the whole process."""
+    layer = process.checked({key: _value(key, text) for key, text in options.items()}, {}, _MAGIC)
+    process.current().add(layer)
+    return process.Handle(layer)
+
+
+def _value(name: str, text: str) -> object:
+    from parallelcfg.config.keys import KEYS
+
+    key = KEYS.get(name.partition(".")[0])
+    if key is None:
+        return text  # checking will say that there is no such key
+    return from_untyped_text(text) if key.is_table else from_text(text, key.scalars, nullable=key.nullable)
+
+
+_loaded: dict[int, Magics] = {}
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Give a notebook ``%parallel``: what ``%load_ext parallelcfg`` calls.
+
+    Parameters
+    ----------
+    ipython : IPython.core.interactiveshell.InteractiveShell
+        The shell.
+    """
+    if id(ipython) not in _loaded:
+        _loaded[id(ipython)] = Magics(ipython)
+        _loaded[id(ipython)].load()
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Take ``%parallel`` away again, and what it has set.
+
+    Parameters
+    ----------
+    ipython : IPython.core.interactiveshell.InteractiveShell
+        The shell.
+    """
+    magics = _loaded.pop(id(ipython), None)
+    if magics is not None:
+        magics.unload()

@@ -1,0 +1,55 @@
+"""What the workers of a call are told, once for all of its batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from parallelcfg.config.snapshot import Scope
+    from parallelcfg.randomness import Root
+    from parallelcfg.transport.habits import Habits
+
+__all__ = ["Orders"]
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What all batches of one call have in common, as their workers need it.
+
+    Parameters
+    ----------
+    scope : Scope
+        What nested calls start from.
+    budgets : tuple of int
+        CPUs of each worker, by its ordinal.
+    threads : int or None
+        Limit on the inner threads of each task, where it is set; None: the worker's CPU budget.
+    stop : bool
+        Whether a failure ends its batch.
+    watched : bool
+        Whether each task is noted on the board, and long batches are returned unfinished.
+    in_caller : bool
+        Tasks run in the thread that called: interrupts are the caller's own.
+    ticket : object
+        What the transport needs to send large results back.
+    stream : tuple or None
+        Where the tasks' own random streams start, if they have any.
+    setup : tuple of callable
+        What a worker process calls before it first obeys these orders.
+    habits : Habits or None
+        What a worker process takes over from its parent.
+    """
+
+    scope: Scope
+    budgets: tuple[int, ...] = (1,)
+    threads: int | None = None
+    stop: bool = True
+    watched: bool = True
+    in_caller: bool = False
+    ticket: Any = None
+    stream: Root | None = None
+    setup: tuple[Callable[[], object], ...] = ()
+    habits: Habits | None = None

@@ -1,0 +1,338 @@
+"""`Parallel` and `delayed`: resolve the settings, plan, run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
+
+from parallelcfg.backends.shelf import SHELF
+from parallelcfg.config.context import resolve_call
+from parallelcfg.config.snapshot import UNSET, Unset
+from parallelcfg.engine.launch import launch, open_session
+from parallelcfg.engine.observe import Recorder
+from parallelcfg.engine.plan import make_plan
+from parallelcfg.progress import display_for
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from parallelcfg.backends.base import Session
+    from parallelcfg.config.snapshot import Config
+    from parallelcfg.engine.plan import Plan
+    from parallelcfg.report import Report
+
+    class AsList:
+        """Marks a `Parallel` that returns lists."""
+
+    class AsStream:
+        """Marks a `Parallel` that returns iterators."""
+
+
+__all__ = ["Parallel", "Task", "delayed", "effective_n_jobs", "shutdown"]
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Shape = TypeVar("Shape")
+
+
+class Task(tuple[Callable[..., T], tuple[Any, ...], dict[str, Any]], Generic[T]):
+    """The type of ``delayed(f)(x)``: a call that has not been made, whose result is a ``T``.
+
+    Only type checkers see it: at run time a task is a plain tuple (function, args, kwargs), as in joblib.
+    """
+
+    __slots__ = ()
+
+
+def delayed(function: Callable[P, T]) -> Callable[P, Task[T]]:
+    """Turn calls of a function into tasks.
+
+    Parameters
+    ----------
+    function : callable
+        What the tasks call.
+
+    Returns
+    -------
+    callable
+        Takes the function's arguments and returns a task instead of calling it.
+
+    Raises
+    ------
+    TypeError
+        If it can't be called.
+
+    Examples
+    --------
+    >>> delayed(pow)(2, 3)
+    (<built-in function pow>, (2, 3), {})
+    """
+    if not callable(function):
+        raise TypeError(f"delayed({function!r}): expected a function or another callable")
+
+    def task(*args: P.args, **kwargs: P.kwargs) -> Task[T]:
+        return function, args, kwargs  # type: ignore[return-value]  # a bare tuple is four times as fast
+
+    return task  # unadorned: `functools.wraps` would cost more than all else that is done for a short task
+
+
+class Parallel(Generic[Shape]):
+    """Run tasks in parallel, under the configuration in force.
+
+    Every parameter that is left out comes from the layers below: `parallel_config`, `set_config`, the
+    environment, project, user and system files, defaults. Names, order and meaning are joblib's.
+
+    Parameters
+    ----------
+    n_jobs : int, optional
+        Concurrent jobs: -1 all CPUs at the caller's disposal, -2 all but one; None: unset, which means one
+        where no layer says otherwise.
+    backend : str, Backend, ParallelBackendBase, callable or multiprocessing context, optional
+        Who runs the tasks: ``"loky"``, ``"threading"``, ``"multiprocessing"``, ``"sequential"``, ``"dask"``,
+        ``"ray"`` or a registered name; an instance; a factory; a context of `multiprocessing`.
+    return_as : {"list", "generator", "generator_unordered"}, optional
+        Shape of the result. Generators give results while tasks run.
+    verbose : int, optional
+        Progress messages; more than 10 reports every batch, from 50 on to standard output.
+    timeout : float, optional
+        Longest time for one task in seconds, counted from its start on the worker. Hard on process backends;
+        elsewhere the error is raised while the task goes on.
+    pre_dispatch : int or str, optional
+        Batches taken from the iterator ahead of the workers: ``"all"``, a number, or arithmetic over
+        ``n_jobs``.
+    batch_size : int or "auto", optional
+        Tasks per dispatch.
+    temp_folder : str, optional
+        Folder for large arrays.
+    max_nbytes : int or str, optional
+        Bytes from which on arrays are shared in memory, for example ``"1M"``; None turns it off.
+    mmap_mode : {"r", "r+", "w+", "c"} or None, optional
+        How tasks see such arrays.
+    prefer : {None, "processes", "threads"}, optional
+        Soft hint, ignored where a backend is set.
+    require : {None, "sharedmem"}, optional
+        Hard constraint.
+    inner_max_num_threads : int, optional
+        Threads of BLAS, OpenMP and the like inside a worker.
+    deadline : float, optional
+        Longest time for the whole call, in seconds.
+    max_pending_results : int, optional
+        Unread results from which on a generator stops dispatching.
+    on_error : {"raise", "return"}, optional
+        With ``"return"`` a failed task yields a `TaskError` in its place.
+    retries : int, optional
+        More attempts for a task that failed or whose worker died.
+    progress, strict, forward_logs, seed, trace, max_jobs : optional
+        See the table of keys.
+    **backend_params
+        Constructor parameters of the backend.
+
+    Raises
+    ------
+    ConfigError
+        If a value is wrong, in any layer; all problems at once.
+    TypeError
+        If a name is neither a key nor a parameter of the backend.
+
+    Examples
+    --------
+    >>> Parallel(n_jobs=2, backend="threading")(delayed(abs)(x) for x in (-1, 2, -3))
+    [1, 2, 3]
+    >>> with Parallel(n_jobs=2, backend="threading") as parallel:
+    ...     first = parallel(delayed(max)(x, 1) for x in range(3))
+    ...     second = parallel(delayed(sum)((x, 1)) for x in first)
+    >>> second
+    [2, 2, 3]
+    """
+
+    @overload
+    def __init__(
+        self: Parallel[AsList],
+        n_jobs: int | None = ...,
+        backend: object = ...,
+        return_as: Literal["list"] = ...,
+        *args: Any,
+        **keys: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Parallel[AsStream],
+        n_jobs: int | None = ...,
+        backend: object = ...,
+        return_as: Literal["generator", "generator_unordered"] = ...,
+        *args: Any,
+        **keys: Any,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        n_jobs: int | Unset | None = UNSET,
+        backend: object = UNSET,
+        return_as: str | Unset = UNSET,
+        verbose: int | Unset = UNSET,
+        timeout: float | Unset | None = UNSET,
+        pre_dispatch: int | str | Unset = UNSET,
+        batch_size: int | str | Unset = UNSET,
+        temp_folder: str | Unset | None = UNSET,
+        max_nbytes: int | str | Unset | None = UNSET,
+        mmap_mode: str | Unset | None = UNSET,
+        prefer: str | Unset | None = UNSET,
+        require: str | Unset | None = UNSET,
+        *,
+        inner_max_num_threads: int | Unset | None = UNSET,
+        deadline: float | Unset | None = UNSET,
+        max_pending_results: int | Unset | None = UNSET,
+        on_error: str | Unset = UNSET,
+        retries: int | Unset = UNSET,
+        progress: object = UNSET,
+        strict: bool | Unset = UNSET,
+        forward_logs: bool | Unset = UNSET,
+        seed: int | Unset | None = UNSET,
+        trace: str | Unset | None = UNSET,
+        max_jobs: int | Unset | None = UNSET,
+        **backend_params: Any,
+    ) -> None:
+        said = locals()
+        del said["self"], said["backend_params"]
+        overrides = {key: value for key, value in said.items() if value is not UNSET}
+        self._plan: Plan = make_plan(resolve_call(overrides, backend_params))
+        self._report: Report | None = None
+        self._held: Session | None = None
+        self._in_with = False
+        self._busy = threading.Lock()
+
+    @property
+    def config(self) -> Config:
+        """The settings that this object obeys, frozen when it was made."""
+        return self._plan.config
+
+    @property
+    def backend_name(self) -> str:
+        """Who will really run the tasks."""
+        return self._plan.backend.name
+
+    @property
+    def effective_n_jobs(self) -> int:
+        """How many jobs will really run at the same time."""
+        return self._plan.n_jobs
+
+    @property
+    def report(self) -> Report:
+        """What the last call did, or what the present one has done so far."""
+        if self._report is None:
+            self._report = Recorder(self._plan, None).report
+        return self._report
+
+    @overload
+    def __call__(self: Parallel[AsList], iterable: Iterable[Task[T]]) -> list[T]: ...
+    @overload
+    def __call__(self: Parallel[AsStream], iterable: Iterable[Task[T]]) -> Iterator[T]: ...
+
+    def __call__(self, iterable: Iterable[Any]) -> Any:
+        """Run the tasks.
+
+        Parameters
+        ----------
+        iterable : iterable of Task
+            What `delayed` made.
+
+        Returns
+        -------
+        list or iterator
+            One result for each task, in the order of the tasks (as they finish, with
+            ``return_as="generator_unordered"``).
+
+        Raises
+        ------
+        BaseException
+            What a task or the iterable raised, with its own type.
+        """
+        plan = self._plan
+        recorder = Recorder(plan, display_for(plan.config, plan.backend.name, plan.n_jobs))
+        self._report = recorder.report
+        if not self._in_with:
+            return launch(iterable, plan, recorder, None)
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError("this Parallel object runs another call; give each thread its own")
+        try:
+            return launch(iterable, plan, recorder, self._workers())
+        finally:
+            self._busy.release()
+
+    def __enter__(self) -> Parallel[Shape]:
+        self._in_with = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._in_with = False
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
+
+    def __repr__(self) -> str:
+        return f"Parallel(n_jobs={self.effective_n_jobs}, backend={self.backend_name!r})"
+
+    def _workers(self) -> Session:
+        """The workers of this ``with`` block, opened at the first call and after an abort."""
+        if self._held is not None and self._held.over:
+            self._held.close()
+            self._held = None
+        if self._held is None:
+            self._held = open_session(self._plan)
+        return self._held
+
+
+def effective_n_jobs(n_jobs: int | None = -1) -> int:
+    """How many jobs ``Parallel(n_jobs=n_jobs)`` would run at the same time, here and now.
+
+    Parameters
+    ----------
+    n_jobs : int or None, default -1
+        The request; None asks for the configured number.
+
+    Returns
+    -------
+    int
+        At least 1, at most ``max_jobs``.
+
+    Raises
+    ------
+    ConfigError
+        If ``n_jobs`` is 0 or no integer.
+
+    Examples
+    --------
+    >>> effective_n_jobs(3)
+    3
+    """
+    global _last_asked  # noqa: PLW0603 - a cache of one entry: libraries ask the same again and again
+    around = resolve_call({}, {})
+    last_around, last_jobs, asked = _last_asked
+    if last_around is not around or last_jobs is not n_jobs:
+        asked = around if n_jobs is None else resolve_call({"n_jobs": n_jobs}, {})
+        _last_asked = around, n_jobs, asked
+    return make_plan(asked).n_jobs
+
+
+_last_asked: tuple[Config | None, int | None, Any] = None, None, None
+
+
+def shutdown(wait: bool = True) -> None:
+    """Stop all idle workers that were kept warm for later calls.
+
+    Parameters
+    ----------
+    wait : bool, default True
+        Return when they are gone.
+
+    Examples
+    --------
+    >>> shutdown()
+    """
+    SHELF.clear(wait=wait)

@@ -1,0 +1,67 @@
+"""From ``progress`` and ``verbose`` to whoever shows them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from parallelcfg import worker
+from parallelcfg.config.context import current_scope
+from parallelcfg.errors import ConfigError
+from parallelcfg.progress.bar import Bar, have_tqdm
+from parallelcfg.progress.events import Several, Told
+from parallelcfg.progress.lines import LogLines, VerboseLines
+
+if TYPE_CHECKING:
+    from parallelcfg.config.snapshot import Config
+    from parallelcfg.progress.events import Display
+
+__all__ = ["display_for"]
+
+
+def display_for(config: Config, backend: str, n_jobs: int) -> Display | None:
+    """Who shows the progress of a call; None for nobody.
+
+    Parameters
+    ----------
+    config : Config
+        Its ``progress`` and ``verbose`` say what is wanted.
+    backend : str
+        Name of the backend.
+    n_jobs : int
+        Jobs at the same time.
+
+    Raises
+    ------
+    ConfigError
+        If tqdm was asked for by name and is not installed.
+    """
+    if not config.progress and not config.verbose:
+        return None
+    displays: list[Display] = []
+    if config.verbose:
+        displays.append(VerboseLines(config.verbose, backend, n_jobs))
+    if callable(config.progress):
+        displays.append(Told(config.progress))
+    elif config.progress:
+        displays.append(_bar_or_lines(str(config.progress)))
+    return displays[0] if len(displays) == 1 else Several(tuple(displays))
+
+
+def _bar_or_lines(wanted: str) -> Display:
+    """A bar where somebody can see it, else log lines; ``"tqdm"`` and ``"log"`` leave no choice."""
+    scope = current_scope()
+    nested = scope is not None and scope.depth > 0
+    if wanted == "tqdm" and not have_tqdm():
+        raise ConfigError(["progress='tqdm' needs tqdm: pip install 'parallelcfg[progress]', or say 'log'"])
+    visible = sys.stderr.isatty() or _in_notebook()
+    if wanted == "tqdm" or (wanted != "log" and visible and have_tqdm()):
+        return Bar(None if worker.seat is None else 1 + worker.seat.ordinal)
+    return LogLines(quiet=nested)
+
+
+def _in_notebook() -> bool:
+    """Whether output goes to a notebook's cells."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config

@@ -1,0 +1,141 @@
+"""Reports as Chrome trace events, which Perfetto opens: calls, and what each worker ran.
+
+The key ``trace`` names a file that gets all calls of this process when it ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from parallelcfg.report.text import headline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from parallelcfg.report.summary import Report
+
+__all__ = ["events", "keep", "write_trace"]
+
+_CALLS, _WORKERS = 1, 2
+
+
+def write_trace(path: str | os.PathLike[str], reports: Iterable[Report]) -> None:
+    """Write a trace file, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        The file; one that is there is replaced.
+    reports : iterable of Report
+        The calls to put into it.
+    """
+    target = Path(path)
+    whole = {"displayTimeUnit": "ms", "traceEvents": list(events(list(reports)))}
+    draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    draft.write_text(json.dumps(whole), encoding="utf-8")
+    draft.replace(target)
+
+
+def events(reports: list[Report]) -> Iterator[dict[str, Any]]:
+    """The trace events of some calls; time counts in microseconds from the first one's start."""
+    began = min((report.began for report in reports), default=0.0)
+    lanes: dict[str, int] = {}
+    yield _metadata("process_name", _CALLS, 0, "calls of Parallel")
+    yield _metadata("process_name", _WORKERS, 0, "workers")
+    for number, report in enumerate(reports):
+        yield from _call(number, report, began)
+        for batch in report.batches:
+            lane = lanes.get(batch.worker)
+            if lane is None:
+                lane = lanes[batch.worker] = len(lanes) + 1
+                yield _metadata("thread_name", _WORKERS, lane, batch.worker)
+            name = f"{batch.tasks:,} task{'' if batch.tasks == 1 else 's'}"
+            event = {
+                "name": f"{name}, {batch.failed:,} failed" if batch.failed else name,
+                "cat": "batch",
+                "ph": "X",
+                "pid": _WORKERS,
+                "tid": lane,
+                "ts": _micro(batch.started - began),
+                "dur": _micro(batch.ended - batch.started),
+                "args": {
+                    "call": report.place,
+                    "tasks": batch.tasks,
+                    "first task": batch.first,
+                    "failed": batch.failed,
+                    "batches": batch.batches,
+                    "seconds inside tasks": batch.seconds,
+                },
+            }
+            yield {**event, "cname": "terrible"} if batch.failed else event
+
+
+def _call(number: int, report: Report, began: float) -> Iterator[dict[str, Any]]:
+    """A call as an asynchronous span: calls of one thread may overlap, where they give generators."""
+    args = {
+        "place": report.place,
+        "thread": report.thread,
+        "utilisation": report.utilisation,
+        "bytes pickled": report.bytes_pickled,
+        "bytes shared": report.bytes_shared,
+        "substitutions": [str(one) for one in report.substitutions],
+    }
+    span = {"name": headline(report), "cat": "call", "id": number, "pid": _CALLS, "tid": 0}
+    yield {**span, "ph": "b", "ts": _micro(report.began - began), "args": args}
+    yield {**span, "ph": "e", "ts": _micro(report.began - began + report.wall_seconds)}
+
+
+def _metadata(kind: str, process: int, thread: int, name: str) -> dict[str, Any]:
+    return {"name": kind, "ph": "M", "pid": process, "tid": thread, "args": {"name": name}}
+
+
+def _micro(seconds: float) -> float:
+    return round(seconds * 1e6, 3)
+
+
+class _Traces:
+    """What the files of the key ``trace`` will hold."""
+
+    def __init__(self) -> None:
+        self._reset()
+        if sys.platform not in {"win32", "emscripten"}:
+            os.register_at_fork(after_in_child=self._reset)  # what the parent did is the parent's to write
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._reports: dict[str, list[Report]] = {}
+
+    def keep(self, path: str, report: Report) -> None:
+        with self._lock:
+            if not self._reports:
+                atexit.unregister(self.write)
+                atexit.register(self.write)
+            self._reports.setdefault(path, []).append(report)
+
+    def write(self) -> None:
+        with self._lock:
+            kept, self._reports = self._reports, {}
+        for path, reports in kept.items():
+            write_trace(path, reports)
+
+
+_traces = _Traces()
+
+
+def keep(path: str, report: Report) -> None:
+    """Put a call into the file that is written when this process ends.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    report : Report
+        The call; it may still run.
+    """
+    _traces.keep(path, report)

@@ -1,0 +1,1 @@
+"""How a batch becomes bytes, and how large buffers stay out of them."""

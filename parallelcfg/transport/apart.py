@@ -1,0 +1,290 @@
+"""Large data of a call in a cluster's own store: they cross once, whatever the number of tasks.
+
+::
+
+      parent                                      cluster                     worker
+      ──────                                      ───────                     ──────
+      array ─── put ──▶ handle ──────────▶  fetched where needed  ──▶ content ─┐
+      batch ─ pickle ─▶ bytes, marked where the array was  ───────▶   bytes ───┴──▶ batch
+
+A mark is an out-of-band buffer of the pickle (:pep:`574`); the worker gives the unpickler the contents in
+their place. Handles live as long as somebody may need them: while their array is alive and the call goes on,
+and with every batch that is out.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary, ref
+
+from parallelcfg.core.tasks import Batch
+from parallelcfg.errors import ConfigError
+from parallelcfg.transport import pickling
+from parallelcfg.transport.pickling import PROTOCOL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from parallelcfg.config.snapshot import Config
+    from parallelcfg.transport.layout import Array
+    from parallelcfg.transport.pickling import BufferCallback, Reducers
+
+__all__ = ["Apart", "Bundle", "Parcel", "dumps", "loads"]
+
+#: What the receiver does with a content: give it to the task as it is, read-only, or as a copy of its own.
+Use = Literal["as it is", "read-only", "copy"]
+
+#: Size in bytes from which a buffer of a result travels beside the pickle.
+_BESIDE = 1 << 16
+
+
+class Parcel(NamedTuple):
+    """A pickle for a worker.
+
+    Parameters
+    ----------
+    data : bytes
+        The pickle.
+    uses : tuple of str
+        What to do with each of the contents that travel apart.
+    """
+
+    data: bytes
+    uses: tuple[Use, ...]
+
+
+class Bundle(NamedTuple):
+    """A pickle for the parent, whose large buffers the cluster moves without another copy."""
+
+    data: bytes
+    buffers: tuple[Any, ...]
+
+
+class Apart:
+    """Packs the batches of one call for a cluster, unpacks its results.
+
+    Arrays of ``max_nbytes`` or more are stored when they are first met, and reach further tasks as they were
+    then, as long as the same object is passed. Tasks see them read-only, or with ``mmap_mode`` "c" or None as
+    copies of their own.
+
+    Parameters
+    ----------
+    config : Config
+        Its ``max_nbytes`` and ``mmap_mode`` say how.
+    put : callable
+        Stores a value and returns its handle.
+    chosen : sequence of object
+        What is stored whatever its size, where it is an argument of a task.
+
+    Attributes
+    ----------
+    bytes_pickled : int
+        Bytes that went into pickles so far, in both directions.
+    bytes_shared : int
+        Bytes of arrays and buffers that travelled beside them.
+
+    Raises
+    ------
+    ConfigError
+        If ``mmap_mode`` lets tasks write into the caller's arrays.
+    """
+
+    def __init__(self, config: Config, put: Callable[[object], Any], chosen: Sequence[object] = ()) -> None:
+        if config.mmap_mode in {"r+", "w+"}:
+            raise ConfigError(
+                f"mmap_mode={config.mmap_mode!r} lets tasks write into the caller's arrays, and hosts of a "
+                "cluster share no memory; use 'r', or 'c' for copies of the tasks' own"
+            )
+        self._threshold = config.max_nbytes
+        self._use: Use = "read-only" if config.mmap_mode == "r" else "copy"
+        self._put = put
+        self._chosen = {id(obj): obj for obj in chosen}
+        self._entries: dict[int, tuple[Callable[[], object], pickle.PickleBuffer]] = {}
+        self._stored: WeakKeyDictionary[pickle.PickleBuffer, tuple[Any, Use]] = WeakKeyDictionary()
+        self._taken: list[tuple[Any, Use]] = []
+        self.bytes_pickled = 0
+        self.bytes_shared = 0
+
+    def dumps(
+        self,
+        obj: object,
+        *,
+        user: Hashable = None,  # noqa: ARG002 - the cluster counts references itself
+        name: str | None = "object",
+    ) -> tuple[Parcel, tuple[Any, ...]]:
+        """Pickle a batch for workers, or a part of one; see `reduce.Sharing.dumps`.
+
+        Returns
+        -------
+        Parcel
+            The pickle.
+        tuple
+            Handles of the contents that it needs.
+
+        Raises
+        ------
+        TaskNotPicklable
+            If something can't be pickled.
+        """
+        if self._chosen and isinstance(obj, Batch):
+            obj = obj.mapped(self._swap)
+        data = pickling.dumps(obj, store=self, name=name)
+        self.bytes_pickled += len(data)
+        taken, self._taken = self._taken, []
+        return Parcel(data, tuple(use for _, use in taken)), tuple(handle for handle, _ in taken)
+
+    def loads(self, values: bytes | Bundle) -> Any:
+        """Unpickle what `dumps` of this module made in a worker; arrays are writable and own their memory."""
+        if isinstance(values, bytes):
+            self.bytes_pickled += len(values)
+            return pickle.loads(values)
+        self.bytes_pickled += len(values.data)
+        self.bytes_shared += sum(memoryview(buffer).nbytes for buffer in values.buffers)
+        return pickle.loads(values.data, buffers=[bytearray(buffer) for buffer in values.buffers])
+
+    def release(self, user: Hashable) -> None:
+        """The cluster's own references decide how long its data stay."""
+
+    def close(self) -> None:
+        """Let go of everything stored. Idempotent."""
+        self._entries.clear()
+
+    def begin(self) -> tuple[Reducers, BufferCallback | None]:
+        """The reducers and the callback for one pickle: see `pickling.Store`."""
+        self._taken = []
+        if "numpy" not in sys.modules:
+            return {}, self._keep_in_pickle
+        import numpy as np  # waits, where another thread is in the middle of importing it
+
+        return {np.ndarray: self._reduce, np.memmap: self._reduce}, self._keep_in_pickle
+
+    def _reduce(self, array: Array) -> Any:
+        if self._threshold is not None and array.nbytes >= self._threshold:
+            from parallelcfg.transport.layout import has_raw_bytes
+
+            if has_raw_bytes(array):
+                return _same, (self._mark(array, self._use),)
+        np = sys.modules["numpy"]
+        # What is mapped here is plain memory there, and shall say so.
+        return np.asarray(array).__reduce_ex__(PROTOCOL) if type(array) is np.memmap else NotImplemented
+
+    def _mark(self, obj: Any, use: Use) -> pickle.PickleBuffer:
+        """What stands in the pickle for an object: stored now, unless it was before."""
+        key = id(obj)
+        entry = self._entries.get(key)
+        if entry is not None and entry[0]() is obj:
+            return entry[1]
+        mark = pickle.PickleBuffer(bytearray(1))
+        memmap = sys.modules["numpy"].memmap if "numpy" in sys.modules else None
+        value = obj.view(sys.modules["numpy"].ndarray) if type(obj) is memmap else obj
+        self._stored[mark] = self._put(value), use
+        self.bytes_shared += getattr(obj, "nbytes", 0)
+        alive: Callable[[], object] = (
+            (lambda: obj) if key in self._chosen else ref(obj, lambda _: self._entries.pop(key, None))
+        )
+        self._entries[key] = alive, mark
+        return mark
+
+    def _keep_in_pickle(self, buffer: pickle.PickleBuffer) -> bool:
+        stored = self._stored.get(buffer)
+        if stored is None:
+            view = _raw(buffer)
+            if view is None or self._threshold is None or view.nbytes < self._threshold:
+                return True
+            stored = self._store(view)
+        self._taken.append(stored)
+        return False
+
+    def _store(self, view: memoryview) -> tuple[Any, Use]:
+        self.bytes_shared += view.nbytes
+        return self._put(bytes(view)), "as it is" if view.readonly else "copy"
+
+    def _swap(self, arg: object) -> object:
+        return _Chosen(self._mark(arg, "as it is")) if self._chosen.get(id(arg), _Chosen) is arg else arg
+
+
+class _Chosen:
+    """Stands for an argument of any type; what is unpickled is the argument."""
+
+    def __init__(self, mark: pickle.PickleBuffer) -> None:
+        self._mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _same, (self._mark,)
+
+
+def _same(content: Any) -> Any:
+    return content
+
+
+def _raw(buffer: pickle.PickleBuffer) -> memoryview | None:
+    """The bytes of a buffer; None where they are not contiguous."""
+    try:
+        return buffer.raw()
+    except BufferError:
+        return None
+
+
+def loads(parcel: Parcel, contents: Sequence[Any]) -> Any:
+    """Unpickle what the parent sent, in a worker.
+
+    Parameters
+    ----------
+    parcel : Parcel
+        The pickle.
+    contents : sequence
+        What the handles that went with it stand for.
+    """
+    buffers = [_prepared(content, use) for content, use in zip(contents, parcel.uses, strict=True)]
+    return pickle.loads(parcel.data, buffers=buffers)
+
+
+def _prepared(content: Any, use: Use) -> Any:
+    if use == "as it is":
+        return content
+    if isinstance(content, bytes):
+        return bytearray(content)
+    if use == "copy":
+        return content.copy()
+    view = content.view()
+    view.flags.writeable = False
+    return view
+
+
+def dumps(values: object) -> bytes | Bundle:
+    """Pickle results for the parent, in a worker.
+
+    Raises
+    ------
+    TaskNotPicklable
+        If something can't be pickled.
+    """
+    beside = _Beside()
+    data = pickling.dumps(values, store=beside, name="result")
+    return Bundle(data, tuple(map(_portable, beside.buffers))) if beside.buffers else data
+
+
+def _portable(view: memoryview) -> Any:
+    """A buffer as something that any pickler takes, and a good one does not copy."""
+    numpy = sys.modules.get("numpy")
+    return bytes(view) if numpy is None else numpy.frombuffer(view, "u1")
+
+
+class _Beside:
+    """A `pickling.Store` that keeps large buffers where they are."""
+
+    def __init__(self) -> None:
+        self.buffers: list[memoryview] = []
+
+    def begin(self) -> tuple[Reducers, BufferCallback | None]:
+        self.buffers = []
+        return {}, self._keep_in_pickle
+
+    def _keep_in_pickle(self, buffer: pickle.PickleBuffer) -> bool:
+        view = _raw(buffer)
+        if view is None or view.nbytes < _BESIDE:
+            return True
+        self.buffers.append(view)
+        return False

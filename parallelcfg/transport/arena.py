@@ -1,0 +1,144 @@
+"""The parent's private folders of one call: made on first need, where there is room, and always removed."""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import os
+import warnings
+from contextlib import suppress
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from parallelcfg.errors import ConfigError, SharingWarning
+from parallelcfg.transport.files import free_space, make_folder, owner, remove_folder, save, sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["Arena", "bases", "discard_folder", "make_owned_folder"]
+
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the folders in it are private
+#: Where less is free, results need a second folder to fall back on.
+_PLENTY = 1 << 30
+
+_folders: set[str] = set()
+_swept: set[str] = set()
+
+
+class Arena:
+    """Files of one call.
+
+    Parameters
+    ----------
+    temp_folder : str or None
+        Where the configuration wants them.
+    strict : bool
+        Whether to raise instead of warn.
+    """
+
+    def __init__(self, temp_folder: str | None, *, strict: bool) -> None:
+        self._temp_folder = temp_folder
+        self._strict = strict
+        self._made: dict[str, str] = {}
+        self._warned = self._closed = False
+        self._problem = ""
+        self._lock = RLock()  # a finaliser may close the arena in the middle of anything
+
+    def save(self, kind: str, chunks: Callable[[], Iterable[memoryview]], nbytes: int) -> str | None:
+        """Write a file where there is room; its path, or None if there is room nowhere."""
+        problems: list[str] = []
+        for base in bases(self._temp_folder):
+            try:
+                path = save(self._folder(base), kind, chunks, nbytes)
+            except OSError as exc:
+                if self._closed:
+                    return None
+                problems.append(f"{base}: {exc.strerror}")
+            else:
+                self._note(nbytes, problems, f"{base} is used")
+                return path
+        self._note(nbytes, problems, "they are pickled")
+        return None
+
+    def folders(self) -> tuple[str, ...]:
+        """Folders for results of a size yet unknown: one, and a second where the first has little room."""
+        found: list[str] = []
+        for base in bases(self._temp_folder):
+            with suppress(OSError):
+                found.append(self._folder(base))
+                free = free_space(base)
+                if free is None or free >= _PLENTY:
+                    break
+        return tuple(found)
+
+    def warn(self, text: str = "") -> None:
+        """Warn, or raise if strict, that data travel a slower way: ``text``, or what `save` came across.
+
+        Once per call, and never from inside a pickler: it would take the exception for its own.
+        """
+        text = text or self._problem
+        if self._warned or not text:
+            return
+        self._warned = True
+        if self._strict:
+            raise ConfigError(text)
+        warnings.warn(text, SharingWarning, stacklevel=2)
+
+    def close(self) -> None:
+        """Remove everything. Idempotent."""
+        with self._lock:
+            self._closed = True
+            while self._made:
+                discard_folder(self._made.popitem()[1])
+
+    def _folder(self, base: str) -> str:
+        with self._lock:
+            if self._closed:
+                raise FileNotFoundError(errno.ENOENT, "the call is over", base)
+            if base not in self._made:
+                self._made[base] = make_owned_folder(base)
+            return self._made[base]
+
+    def _note(self, nbytes: int, problems: list[str], instead: str) -> None:
+        if problems:
+            self._problem = (
+                f"{nbytes:,} bytes of large data can't be put into {'; '.join(problems)}; {instead}. "
+                "Set temp_folder (PARALLEL_TEMP_FOLDER) to a private folder with room, or max_nbytes to None"
+            )
+
+
+def bases(temp_folder: str | None) -> Iterator[str]:
+    """Where private folders can be, best first."""
+    if temp_folder is not None:
+        with suppress(OSError):  # the attempt to use it will say so better
+            os.makedirs(temp_folder, mode=0o700, exist_ok=True)
+        yield temp_folder
+    if os.path.isdir(_SHARED_MEMORY) and temp_folder != _SHARED_MEMORY:
+        yield _SHARED_MEMORY
+    import tempfile  # takes its time, and is rarely needed
+
+    yield tempfile.gettempdir()
+
+
+def make_owned_folder(base: str) -> str:
+    """Make a private folder that is removed at exit at the latest; its path."""
+    if base not in _swept:
+        _swept.add(base)
+        sweep(base)
+    folder = make_folder(base)
+    _folders.add(folder)
+    return folder
+
+
+def discard_folder(folder: str) -> None:
+    """Remove a folder, unless it is the parent's of this forked process."""
+    if owner(os.path.join(folder, "")) == os.getpid():
+        remove_folder(folder)
+    _folders.discard(folder)
+
+
+@atexit.register
+def _discard_all() -> None:
+    for folder in list(_folders):
+        discard_folder(folder)

@@ -1,0 +1,162 @@
+"""Which part of an object can't be pickled: a search on the way of a failure, bounded in time and depth.
+
+At each level the parts of the failing object are tried together, halved and tried again, so that one bad item
+among a million costs about as much as pickling the object twice. Arrays are left out of the trials.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from time import monotonic
+from types import CellType, CodeType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+from parallelcfg.transport.pickling import PROTOCOL, pickle_with
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from parallelcfg.transport.pickling import BufferCallback, Reducers
+
+__all__ = ["culprit"]
+
+_MAX_DEPTH = 40
+
+#: A part of an object: what to write behind the object's own path, and the part itself.
+Part = tuple[str, Any]
+
+
+def culprit(obj: object, name: str = "object", *, seconds: float = 2.0) -> str | None:
+    """Find the path to what can't be pickled inside an object.
+
+    Parameters
+    ----------
+    obj : object
+        Something that can't be pickled.
+    name : str
+        How the path begins.
+    seconds : float
+        When to stop looking deeper, counted from now.
+
+    Returns
+    -------
+    str or None
+        The path as far as it was found in time; None if the object pickles well.
+
+    Examples
+    --------
+    >>> import threading
+    >>> culprit(([1, {"lock": threading.Lock()}],), "args")
+    "args[0][1]['lock']"
+    >>> culprit("innocent") is None
+    True
+    """
+    deadline = monotonic() + seconds
+    if not _fails(obj):
+        return None
+    path = name
+    for _ in range(_MAX_DEPTH):
+        part = _first_failing(_parts(obj), deadline)
+        if part is None or part[1] is obj:
+            break
+        path += part[0]
+        obj = part[1]
+    return path
+
+
+def _fails(obj: object) -> bool:
+    try:
+        pickle_with(_NoArrays(), obj)
+    except Exception:
+        return True
+    return False
+
+
+class _NoArrays:
+    """A store that loses arrays: they always can be pickled, and take their time."""
+
+    def begin(self) -> tuple[Reducers, BufferCallback | None]:
+        numpy = sys.modules.get("numpy")
+        if numpy is None:
+            return {}, None
+        return {numpy.ndarray: lambda array: NotImplemented if array.dtype.hasobject else (int, ())}, None
+
+
+def _first_failing(parts: list[Part], deadline: float) -> Part | None:
+    if not parts or not _fails([value for _, value in parts]):
+        return None
+    while len(parts) > 1:
+        if monotonic() > deadline:
+            return None
+        half = parts[: len(parts) // 2]
+        parts = half if _fails([value for _, value in half]) else parts[len(half) :]
+    # Parts may fail together only: two that are fine alone, but share a state that is not.
+    return parts[0] if _fails(parts[0][1]) else None
+
+
+def _parts(obj: Any) -> list[Part]:
+    try:
+        return list(_iterate_parts(obj))
+    except Exception:  # the object's own __reduce__ may raise anything: then it is the culprit
+        return []
+
+
+def _iterate_parts(obj: Any) -> Iterator[Part]:
+    if isinstance(obj, (list, tuple)):
+        yield from ((f"[{i}]", value) for i, value in enumerate(obj))
+    elif isinstance(obj, dict):
+        yield from ((f"[{_text(key)}]", value) for key, value in obj.items())
+        yield from ((f".keys()[{i}]", key) for i, key in enumerate(obj))
+    elif isinstance(obj, (set, frozenset)):
+        yield from ((f".item({_text(value)})", value) for value in obj)
+    if isinstance(obj, FunctionType):
+        yield from _parts_of_function(obj)
+    elif isinstance(obj, MethodType):
+        yield ".__self__", obj.__self__
+    elif isinstance(obj, partial):
+        yield ".func", obj.func
+        yield from ((f".args[{i}]", value) for i, value in enumerate(obj.args))
+        yield from ((f".keywords[{k!r}]", value) for k, value in obj.keywords.items())
+    elif not isinstance(obj, type) and type(obj) not in {list, tuple, dict, set, frozenset}:
+        yield from _parts_of_state(obj)
+
+
+def _parts_of_function(function: FunctionType) -> Iterator[Part]:
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    # An empty cell is a name that is not bound yet; it equals a new one.
+    yield from ((f".<closure>[{name!r}]", c.cell_contents) for name, c in cells if c != CellType())
+    yield from ((f".__defaults__[{i}]", value) for i, value in enumerate(function.__defaults__ or ()))
+    yield from ((f".__kwdefaults__[{k!r}]", v) for k, v in (function.__kwdefaults__ or {}).items())
+    yield from ((f".{name}", value) for name, value in vars(function).items())
+    for name in sorted(_names(function.__code__)):
+        if name in function.__globals__:
+            yield f".__globals__[{name!r}]", function.__globals__[name]
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*map(_names, inner))
+
+
+def _parts_of_state(obj: Any) -> Iterator[Part]:
+    reduced: Any = obj.__reduce_ex__(PROTOCOL)
+    if isinstance(reduced, str):  # a global's name
+        return
+    args, state, items, pairs = (*reduced[1:5], None, None, None)[:4]
+    attributes = state if isinstance(state, tuple) else (state,)
+    if all(part is None or isinstance(part, dict) for part in attributes):  # __dict__, or (__dict__, slots)
+        for part in attributes:
+            yield from ((f".{name}", value) for name, value in (part or {}).items())
+    else:
+        yield ".__getstate__()", state
+    yield from ((f".__reduce__()[1][{i}]", value) for i, value in enumerate(args))
+    yield from ((f"[{i}]", value) for i, value in enumerate(items or ()))
+    yield from ((f"[{_text(key)}]", value) for key, value in (pairs or ()))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, (int, float, str, bytes, bool, type(None))):
+        return f"<{type(value).__name__}>"
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."  # noqa: PLR2004 - one short line in all

@@ -1,0 +1,141 @@
+"""What worker processes take over from their parent besides settings: filters of warnings, levels of logs.
+
+Both are asked for when a call starts, and obeyed by each worker before its first batch of that call. Log
+records travel back the way results do, and reach the parent's own handlers.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Habits", "adopt", "catch_up", "habits", "replay"]
+
+
+class _Filter(NamedTuple):
+    """A filter of warnings, with the category by name: its module need not exist in a worker."""
+
+    action: Any
+    message: str
+    category: tuple[str, str]
+    module: str
+    line: int
+
+
+class Habits(NamedTuple):
+    """What a worker takes over.
+
+    Parameters
+    ----------
+    filters : tuple
+        Filters of warnings, the first that matches decides.
+    levels : tuple of (str, int) or None
+        Levels of the loggers that have one; None: log records stay where they are.
+    """
+
+    filters: tuple[_Filter, ...]
+    levels: tuple[tuple[str, int], ...] | None
+
+
+_last: tuple[list[Any], tuple[_Filter, ...]] = [], ()
+
+
+def habits(*, forward_logs: bool) -> Habits:
+    """The habits of this process."""
+    global _last  # noqa: PLW0603 - filters change seldom, and calls are many
+    filters = list(warnings.filters)
+    if filters != _last[0]:
+        _last = filters, tuple(map(_portable, filters))
+    return Habits(_last[1], _levels() if forward_logs else None)
+
+
+def adopt(taken: Habits, send: Callable[[Any], None]) -> None:
+    """Make habits those of this process; ``send`` takes log records to the parent, as dictionaries."""
+    _filter(taken.filters)
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Forward)]:
+        root.removeHandler(handler)
+    if taken.levels is not None:
+        root.addHandler(_Forward(send))
+        for logger, level in taken.levels:
+            logging.getLogger(logger).setLevel(level)
+
+
+#: Filters with categories of modules that this process has not imported yet.
+_waiting: dict[str, tuple[_Filter, ...]] = {}
+
+
+def catch_up() -> None:
+    """Adopt filters that had to wait, now that tasks have imported what they are about."""
+    for module, filters in _waiting.items():
+        if module in sys.modules:
+            _filter(filters)
+            return
+
+
+def _filter(filters: tuple[_Filter, ...]) -> None:
+    _waiting.clear()
+    warnings.resetwarnings()
+    for action, message, (module, name), where, line in filters:
+        if module not in sys.modules:
+            _waiting[module] = filters
+            continue
+        category = getattr(sys.modules[module], name, None)
+        if category is None:
+            continue  # defined inside a function, or in the parent's __main__
+        if message or where:
+            warnings.filterwarnings(action, message, category, where, line, append=True)
+        else:
+            warnings.simplefilter(action, category, line, append=True)
+
+
+def replay(record: dict[str, Any]) -> None:
+    """Hand a worker's log record to the handlers of this process."""
+    logger = logging.getLogger(record["name"])
+    if logger.isEnabledFor(record["levelno"]):
+        logger.handle(logging.makeLogRecord(record))
+
+
+class _Forward(logging.Handler):
+    """Sends log records to the parent, as text: what they refer to may not be picklable."""
+
+    def __init__(self, send: Callable[[Any], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = dict(record.__dict__, msg=record.getMessage(), args=None, exc_info=None)
+        if record.exc_info:
+            fields["exc_text"] = record.exc_text or logging.Formatter().formatException(record.exc_info)
+        try:
+            self._send({key: value for key, value in fields.items() if isinstance(value, _PLAIN)})
+        except Exception:  # as for all handlers: a log record must never end a task
+            self.handleError(record)
+
+
+_PLAIN = (str, int, float, type(None))
+
+
+def _portable(entry: tuple[Any, ...]) -> _Filter:
+    action, message, category, module, line = entry
+    return _Filter(
+        action, _pattern(message), (category.__module__, category.__qualname__), _pattern(module), line
+    )
+
+
+def _pattern(pattern: re.Pattern[str] | str | None) -> str:
+    """A filter's pattern as `warnings.filterwarnings` takes it; the interpreter's own are plain text."""
+    if pattern is None:
+        return ""
+    return rf"{re.escape(pattern)}\Z" if isinstance(pattern, str) else pattern.pattern
+
+
+def _levels() -> tuple[tuple[str, int], ...]:
+    loggers = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]
+    return tuple((one.name, one.level) for one in loggers if isinstance(one, logging.Logger) and one.level)

@@ -1,0 +1,98 @@
+"""Which stored file is still needed, by which batches. Pure bookkeeping: no files, no locks.
+
+A file outlives the batches that use it as long as its array is alive in the parent: further tasks may get
+the same array. Where nothing can be said about an object's life (buffers, views of mapped files), the entry
+holds the object itself, and lives as long as batches use it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+__all__ = ["Entry", "Ledger"]
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """Something stored.
+
+    Parameters
+    ----------
+    key : hashable
+        What it is found by.
+    value : object
+        What stands in the pickle for it.
+    path : str or None
+        Its file, to be removed with the entry.
+    holds : object
+        The object that was stored, or a weak reference to it.
+    users : set
+        The batches that use it.
+    """
+
+    key: Hashable
+    value: Any
+    path: str | None
+    holds: Any
+    users: set[Hashable] = field(default_factory=set)
+
+    @property
+    def lives(self) -> bool:
+        """Whether the object may come again although no batch uses it now."""
+        return isinstance(self.holds, ref) and self.holds() is not None
+
+
+class Ledger:
+    """The entries of one call."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Hashable, Entry] = {}
+        self._of_user: dict[Hashable, list[Entry]] = {}
+        self._died: deque[Entry] = deque()
+
+    def find(self, key: Hashable, obj: object) -> Entry | None:
+        """The entry of an object, if it has one; a key may have been another object's before."""
+        entry = self._entries.get(key)
+        if entry is None or (isinstance(entry.holds, ref) and entry.holds() is not obj):
+            return None
+        return entry
+
+    def add(self, key: Hashable, value: Any, path: str | None, obj: object, *, weak: bool) -> Entry:
+        """Enter an object; weakly where its own life says how long the file is needed."""
+        entry = Entry(key, value, path, obj)
+        if weak:
+            died = self._died  # not self: a cycle would keep what other entries hold
+            # The callback may come in the middle of anything, so that it only takes a note.
+            entry.holds = ref(obj, lambda _: died.append(entry))
+        self._entries[key] = entry
+        return entry
+
+    def use(self, entry: Entry, user: Hashable) -> None:
+        """Note that a batch uses an entry."""
+        if user not in entry.users:
+            entry.users.add(user)
+            self._of_user.setdefault(user, []).append(entry)
+
+    def release(self, user: Hashable) -> None:
+        """Note that a batch is done with everything."""
+        for entry in self._of_user.pop(user, ()):
+            entry.users.discard(user)
+            self._died.append(entry)
+
+    def obsolete(self) -> Iterator[str]:
+        """The files that nobody needs any more; each is named once."""
+        while self._died:
+            entry = self._died.popleft()
+            if entry.users or entry.lives:
+                continue
+            if self._entries.get(entry.key) is entry:
+                del self._entries[entry.key]
+            if entry.path is not None:
+                yield entry.path
+                entry.path = None

@@ -1,0 +1,167 @@
+"""A worker's side: batches from bytes, results to bytes. Standard library only; numpy comes with an array.
+
+Large results go into files of the call's private folder. The parent maps and removes them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from parallelcfg.transport import pickling
+from parallelcfg.transport.files import SHARED, owner, save, sweep
+from parallelcfg.transport.store import Envelope, FileStore, Stored, address, open_envelope, seal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from parallelcfg.transport.layout import Array
+
+__all__ = ["Ticket", "dumps", "expect", "explain_read_only", "loads", "remove_orphans"]
+
+
+class Ticket(NamedTuple):
+    """What a worker needs to know about a call in order to send large results.
+
+    Parameters
+    ----------
+    folders : tuple of str
+        Private folders, in the order of preference.
+    threshold : int or None
+        Size in bytes of a large result; None: none is large.
+    """
+
+    folders: tuple[str, ...]
+    threshold: int | None
+
+
+_bases: set[str] = set()
+
+
+def loads(data: bytes) -> Any:
+    """Unpickle what the parent sent."""
+    found = pickle.loads(data)
+    return open_envelope(found) if type(found) is Envelope else found
+
+
+def dumps(obj: object, ticket: Ticket | None) -> bytes:
+    """Pickle results for the parent.
+
+    Parameters
+    ----------
+    obj : object
+        What to send.
+    ticket : Ticket or None
+        What came with the call; None: everything goes into the pickle.
+
+    Raises
+    ------
+    TaskNotPicklable
+        If something can't be pickled. No file is left.
+    """
+    if ticket is None:
+        return pickling.dumps(obj, name="result")
+    store = _Results(ticket)
+    try:
+        return store.dumps(obj)
+    except BaseException:
+        store.discard()
+        raise
+
+
+def explain_read_only(error: BaseException) -> str | None:
+    """What to do about an exception that comes of writing into an argument; None if it does not."""
+    import sys
+
+    mapping = sys.modules.get("parallelcfg.transport.mapping")  # without it nothing was mapped
+    return None if mapping is None else mapping.explain_read_only(error)
+
+
+def expect(ticket: Ticket | None) -> None:
+    """Keep in mind where the parent of this worker has its folders."""
+    if ticket is not None:
+        _bases.update(map(os.path.dirname, ticket.folders))
+
+
+def remove_orphans() -> None:
+    """Remove the folders of a parent that has died. For a worker that notices, before it exits."""
+    for base in _bases:
+        sweep(base)
+
+
+class _Results(FileStore):
+    """Writes each large array once per pickle, into a file for the parent alone."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        super().__init__(ticket.threshold)
+        self._folders = ticket.folders
+        # What was stored, by identity or address, and the object itself: it keeps others from getting these.
+        self._done: dict[Hashable, tuple[object, Any]] = {}
+        self._paths: list[str] = []
+        self._note = ""
+        self._shared = 0
+
+    def dumps(self, obj: object) -> bytes:
+        data = pickling.dumps(obj, store=self, name="result")
+        return seal(data, self._buffers, remove=True, shared=self._shared, note=self._note)
+
+    def discard(self) -> None:
+        for path in self._paths:
+            with suppress(FileNotFoundError):  # the call is over, and its folder gone
+                os.unlink(path)
+
+    def _refer(self, array: Array) -> Any:
+        from parallelcfg.transport.memmaps import backing
+
+        mapped = backing(array)
+        return super()._refer(array) if mapped is not None and _outlives_call(str(mapped.filename)) else None
+
+    def _store_array(self, array: Array) -> Any:
+        from parallelcfg.transport.layout import plan
+        from parallelcfg.transport.mapping import result
+
+        if id(array) in self._done:
+            return self._done[id(array)][1]
+        layout, chunks = plan(array, overlap=False)
+        path = self._write(chunks, layout.nbytes)
+        reduced = None if path is None else (result, (path, layout))
+        self._done[id(array)] = array, reduced
+        return reduced
+
+    def _store_buffer(self, view: memoryview) -> Stored | None:
+        place = address(view)
+        key = None if place is None else (place, view.nbytes)
+        if key in self._done:
+            return cast("Stored | None", self._done[key][1])
+        path = self._write(lambda: [view], view.nbytes)
+        stored = None if path is None else Stored(path, view.nbytes, view.readonly)
+        if key is not None:
+            self._done[key] = view, stored
+        return stored
+
+    def _write(self, chunks: Callable[[], Iterable[memoryview]], nbytes: int) -> str | None:
+        note = ""
+        for folder in self._folders:
+            try:
+                path = save(folder, "result", chunks, nbytes)
+            except OSError as exc:
+                # Without its folder the call is over, and nobody waits for this result.
+                note = "" if exc.errno == errno.ENOENT else str(exc)
+            else:
+                self._paths.append(path)
+                self._shared += nbytes
+                return path
+        self._note = note
+        return None
+
+
+def _outlives_call(path: str) -> bool:
+    """Whether a mapped file will still be there when the parent looks: the user's own, or a shared array.
+
+    Files of the arena end with their call, and shared arrays that were born here with this process.
+    """
+    process = owner(path)
+    return process is None or (process != os.getpid() and os.path.basename(path).startswith(SHARED))

@@ -1,0 +1,193 @@
+"""Objects to bytes: the C pickler first, cloudpickle only where it is needed.
+
+The C pickler is ten times faster, but it pickles functions and classes by name. Names of ``__main__`` mean
+something else in a worker, so they travel by value, as do lambdas, nested functions and whatever belongs to
+a module given to `cloudpickle.register_pickle_by_value`. The first such object stops the C pickler, and
+cloudpickle (imported only then) starts over. What holds functions should therefore stand first in a pickle.
+
+Where large data go is up to a `Store`: the arena's folders here, the stores of dask and ray there.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from functools import cache, lru_cache
+from io import BytesIO
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from parallelcfg.errors import TaskNotPicklable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeAlias
+
+    Reducers: TypeAlias = Mapping[type, Callable[[Any], Any]]
+    BufferCallback: TypeAlias = Callable[[pickle.PickleBuffer], bool]
+
+__all__ = ["PROTOCOL", "Store", "dumps", "loads", "pickle_with"]
+
+#: The first protocol with out-of-band buffers; every supported Python has it.
+PROTOCOL = 5
+
+
+class Store(Protocol):
+    """Takes large data out of a pickle."""
+
+    def begin(self) -> tuple[Reducers, BufferCallback | None]:
+        """Called when pickling starts, and again when it starts over.
+
+        Returns
+        -------
+        mapping of type to callable
+            Looked up by the exact type of each object before anything else. A reducer returns what
+            ``__reduce__`` would, or `NotImplemented`.
+        callable or None
+            Told about each out-of-band buffer (:pep:`574`); a true value leaves the buffer in the pickle.
+        """
+
+
+def dumps(
+    obj: object,
+    *,
+    store: Store | None = None,
+    name: str | None = "object",
+) -> bytes:
+    """Pickle anything that can be pickled at all; `loads` is the way back.
+
+    Parameters
+    ----------
+    obj : object
+        What to pickle.
+    store : Store, optional
+        Where large data go instead of into the pickle.
+    name : str or None
+        What messages call ``obj``. With None nobody looks for the part that is in the way.
+
+    Returns
+    -------
+    bytes
+        The pickle.
+
+    Raises
+    ------
+    TaskNotPicklable
+        If it can't be pickled. The message has the path to the object in the way, the cause is the pickler's
+        own error.
+
+    Examples
+    --------
+    >>> loads(dumps({"double": lambda x: 2 * x}))["double"](21)
+    42
+    >>> import threading
+    >>> dumps([{"lock": threading.Lock()}], name="args")
+    Traceback (most recent call last):
+        ...
+    parallelcfg.errors.TaskNotPicklable: can't pickle args[0]['lock']: cannot pickle '_thread.lock' object
+    """
+    try:
+        return _dump(_CPickler, obj, store)
+    except MemoryError:
+        raise
+    except Exception:
+        return _dumps_by_value(obj, store, name)
+
+
+def loads(data: bytes | bytearray | memoryview) -> Any:
+    """Unpickle what `dumps` made.
+
+    Examples
+    --------
+    >>> loads(dumps([1, 2]))
+    [1, 2]
+    """
+    return pickle.loads(data)
+
+
+def pickle_with(store: Store, obj: object) -> bytes:
+    """Pickle by cloudpickle alone, for whoever looks for the reason of a failure; errors pass as they are."""
+    return _dump(_cloud_pickler(), obj, store)
+
+
+def _dumps_by_value(obj: object, store: Store | None, name: str | None) -> bytes:
+    try:
+        return _dump(_cloud_pickler(), obj, store)
+    except MemoryError:
+        raise
+    except Exception as exc:
+        if name is None:
+            raise TaskNotPicklable(f"can't be pickled: {exc}") from exc
+        from parallelcfg.transport.culprit import culprit
+
+        raise TaskNotPicklable(f"can't pickle {culprit(obj, name) or name}: {exc}") from exc
+
+
+def _dump(
+    pickler: Callable[[BytesIO, Reducers, BufferCallback | None], pickle.Pickler],
+    obj: object,
+    store: Store | None,
+) -> bytes:
+    file = BytesIO()
+    reducers, buffer_callback = ({}, None) if store is None else store.begin()
+    pickler(file, reducers, buffer_callback).dump(obj)
+    return file.getvalue()
+
+
+#: The type of functions with `functools.lru_cache`, which pickle by name whatever that means.
+_Cached = type(lru_cache(len))
+
+
+class _NeedsValue(Exception):
+    """A function or class can't be found by its name in a worker: the sign to start over with cloudpickle."""
+
+
+class _CPickler(pickle.Pickler):
+    """The C pickler; containers, numbers and text never leave C code."""
+
+    def __init__(self, file: BytesIO, reducers: Reducers, buffer_callback: BufferCallback | None) -> None:
+        super().__init__(file, PROTOCOL, buffer_callback=buffer_callback)
+        self._reducers = reducers
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        reduce = self._reducers.get(kind)
+        if reduce is not None:
+            return reduce(obj)
+        if (kind is FunctionType or kind is _Cached or issubclass(kind, type)) and _needs_value(obj):
+            raise _NeedsValue
+        return NotImplemented
+
+
+def _needs_value(obj: Any) -> bool:
+    # Names that lead nowhere, or to something else, are left to the C pickler: it finds out anyway.
+    module = getattr(obj, "__module__", None)
+    if module is None or module == "__main__" or "<" in getattr(obj, "__qualname__", ""):
+        return True
+    cloudpickle = sys.modules.get("cloudpickle")
+    registered = cloudpickle.list_registry_pickle_by_value() if cloudpickle else ()
+    return any(module == name or module.startswith(name + ".") for name in registered)
+
+
+def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    """A function with an empty cache of its own."""
+    return lru_cache(**parameters)(function)
+
+
+@cache
+def _cloud_pickler() -> type[pickle.Pickler]:
+    import cloudpickle
+
+    class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no type annotations
+        def __init__(self, file: BytesIO, reducers: Reducers, buffer_callback: BufferCallback | None) -> None:
+            super().__init__(file, PROTOCOL, buffer_callback)
+            self._reducers = reducers
+
+        def reducer_override(self, obj: Any) -> Any:
+            reduce = self._reducers.get(type(obj))
+            reduced = NotImplemented if reduce is None else reduce(obj)
+            if type(obj) is _Cached and _needs_value(obj):  # cloudpickle takes them by name
+                return _cached, (obj.__wrapped__, obj.cache_parameters())
+            return super().reducer_override(obj) if reduced is NotImplemented else reduced
+
+    return CloudPickler

@@ -1,0 +1,144 @@
+"""What goes into files instead of into a pickle; the same rules for both directions.
+
+`FileStore` decides, its two heirs store: `reduce.Sharing` in the parent, `load` in workers.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from parallelcfg.transport.pickling import PROTOCOL
+
+if TYPE_CHECKING:
+    from parallelcfg.transport.layout import Array
+    from parallelcfg.transport.pickling import BufferCallback, Reducers
+
+__all__ = ["Envelope", "FileStore", "Stored", "address", "open_envelope", "seal"]
+
+
+class Stored(NamedTuple):
+    """A buffer in a file: what `mapping.buffer` needs."""
+
+    path: str
+    nbytes: int
+    readonly: bool
+
+
+class Envelope(NamedTuple):
+    """A pickle with what travels beside it.
+
+    Parameters
+    ----------
+    data : bytes
+        The pickle.
+    buffers : tuple of Stored
+        Its out-of-band buffers, in order.
+    remove : bool
+        Whether the receiver shall remove the buffers' files: nobody else is going to read them.
+    shared : int
+        Bytes that were written into files for this pickle.
+    note : str
+        What the receiver shall warn about; empty: nothing.
+    """
+
+    data: bytes
+    buffers: tuple[Stored, ...]
+    remove: bool
+    shared: int
+    note: str
+
+
+def seal(data: bytes, buffers: list[Stored], *, remove: bool, shared: int = 0, note: str = "") -> bytes:
+    """Put a pickle into an envelope, where there is anything to go with it."""
+    if not buffers and not shared and not note:
+        return data
+    return pickle.dumps(Envelope(data, tuple(buffers), remove, shared, note), PROTOCOL)
+
+
+def open_envelope(envelope: Envelope) -> Any:
+    """Unpickle what is in an envelope."""
+    from parallelcfg.transport.mapping import buffer
+
+    mapped = [
+        buffer(stored.path, stored.nbytes, readonly=stored.readonly, remove=envelope.remove)
+        for stored in envelope.buffers
+    ]
+    return pickle.loads(envelope.data, buffers=mapped)
+
+
+def address(view: memoryview) -> int | None:
+    """Where a buffer is in memory; None without numpy, which alone can tell."""
+    numpy = sys.modules.get("numpy")
+    return None if numpy is None else int(numpy.frombuffer(view, "u1").__array_interface__["data"][0])
+
+
+class FileStore:
+    """A `pickling.Store` of files.
+
+    Parameters
+    ----------
+    threshold : int or None
+        Size in bytes from which data are stored; None: nothing is, but the user's own memory-mapped files
+        still travel by reference.
+    """
+
+    def __init__(self, threshold: int | None) -> None:
+        self._threshold = threshold
+        self._buffers: list[Stored] = []
+
+    def begin(self) -> tuple[Reducers, BufferCallback | None]:
+        """The reducers and the callback for one pickle."""
+        self._buffers = []
+        callback = None if self._threshold is None else self._leave_in_pickle
+        if "numpy" not in sys.modules:
+            return {}, callback
+        import numpy as np  # waits, where another thread is in the middle of importing it
+
+        return {np.ndarray: self._reduce, np.memmap: self._reduce}, callback
+
+    def _store_array(self, array: Array) -> Any:
+        """Store an array and return its reduction; None if that can't be."""
+        raise NotImplementedError
+
+    def _store_buffer(self, view: memoryview) -> Stored | None:
+        """Store a buffer; None if that can't be."""
+        raise NotImplementedError
+
+    def _refer(self, array: Array) -> Any:
+        """The reduction of a view of a mapped file, by reference; None where it has to be copied."""
+        from parallelcfg.transport.mapping import user_map
+        from parallelcfg.transport.memmaps import backing, reference
+
+        mapped = backing(array)
+        found = None if mapped is None else reference(array, mapped)
+        return None if found is None else (user_map, found)
+
+    def _reduce(self, array: Array) -> Any:
+        large = self._threshold is not None and array.nbytes >= self._threshold
+        if array.size == 0 or (array.base is None and not large):
+            return NotImplemented
+        reduced = self._refer(array) if array.base is not None else None
+        if reduced is None and large:
+            from parallelcfg.transport.layout import has_raw_bytes
+
+            reduced = self._store_array(array) if has_raw_bytes(array) else None
+        if reduced is not None:
+            return reduced
+        np = sys.modules["numpy"]
+        # What is mapped here is plain memory there, and shall say so.
+        return np.asarray(array).__reduce_ex__(PROTOCOL) if type(array) is np.memmap else NotImplemented
+
+    def _leave_in_pickle(self, buffer: pickle.PickleBuffer) -> bool:
+        try:
+            view = buffer.raw()
+        except BufferError:  # not contiguous
+            return True
+        if self._threshold is None or view.nbytes < self._threshold:
+            return True
+        stored = self._store_buffer(view)
+        if stored is None:
+            return True
+        self._buffers.append(stored)
+        return False

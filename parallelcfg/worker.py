@@ -1,0 +1,278 @@
+"""All that a worker imports: it unpacks a batch, runs its tasks, and packs what came of them.
+
+The same loop runs batches in the caller's process (`run_local`) and in worker processes (`run_bytes`); they
+differ in how batches and results travel. Importing this module pulls in neither pydantic nor numpy.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from parallelcfg.config.context import entered
+from parallelcfg.core.outcome import Failure, Lost, Reply
+from parallelcfg.randomness import numbered
+from parallelcfg.threadpools.limits import apply_limit, limited, limited_thread
+from parallelcfg.transport import load
+from parallelcfg.transport.board import POSITION, SINCE, LocalBoard
+from parallelcfg.transport.failures import pack_exception, traceback_text
+from parallelcfg.transport.habits import adopt, catch_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from parallelcfg.config.snapshot import Scope
+    from parallelcfg.core.tasks import Batch, Call
+    from parallelcfg.orders import Orders
+    from parallelcfg.transport.apart import Parcel
+    from parallelcfg.transport.board import Board, Seat
+
+__all__ = ["SETUP", "run_apart", "run_bytes", "run_local", "start"]
+
+#: What worker processes of calls to come call first: picklable functions without arguments, for integrations.
+SETUP: list[Callable[[], object]] = []
+
+#: What runs in threads of this process.
+board = LocalBoard()
+
+#: In a worker process: where the parent sees what it runs, and how to tell it more.
+seat: Seat | None = None
+tell_parent: Callable[[object], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Results:
+    values: list[Any]
+    failures: list[tuple[int, BaseException]]
+    started: float
+    seconds: float
+
+
+def _run(board: Board, batch_id: int, batch: Batch, orders: Orders, patience: float | None) -> _Results:
+    """Run the tasks one after another; every exception becomes a value."""
+    values: list[Any] = []
+    failures: list[tuple[int, BaseException]] = []
+    begin = monotonic()
+    limit = float("inf") if patience is None else begin + patience
+    cell = board.begin(batch_id)
+    run = _run_watched if orders.watched else _run_all
+    try:
+        with numbered(batch, orders.stream) as calls:
+            while True:  # once, and once more after every failure: `calls` goes on where it was
+                try:
+                    run(calls, values, cell, limit)
+                except BaseException as error:
+                    failures.append((len(values), error))
+                    values.append(None)
+                    cell[SINCE], cell[POSITION] = monotonic(), len(values)
+                    if orders.stop or (orders.in_caller and not isinstance(error, Exception)):
+                        break
+                else:
+                    break
+    finally:
+        board.end(batch_id)
+    return _Results(values, failures, begin, monotonic() - begin)
+
+
+def _run_watched(calls: Iterator[Call], values: list[Any], cell: Any, limit: float) -> None:
+    """Run tasks, noting each on the board, until the patience for the batch is over."""
+    append = values.append
+    for function, args, kwargs in calls:
+        append(function(*args, **kwargs))
+        now = monotonic()
+        if now > limit:
+            return
+        cell[SINCE] = now
+        cell[POSITION] = len(values)
+
+
+def _run_all(calls: Iterator[Call], values: list[Any], cell: Any, limit: float) -> None:  # noqa: ARG001
+    """Run all tasks; nobody asks how far they are."""
+    append = values.append
+    for function, args, kwargs in calls:
+        append(function(*args, **kwargs))
+
+
+def run_local(payload: tuple[int, Batch, Orders, float | None]) -> Reply:
+    """Run a batch in the caller's process, where objects travel as they are.
+
+    Parameters
+    ----------
+    payload : tuple
+        (batch number, batch, orders, seconds after which to return unfinished or None).
+    """
+    batch_id, batch, orders, patience = payload
+    scope = _scope_of(board, orders)
+    with entered(scope), _inner_threads(orders, scope.cpus):
+        results = _run(board, batch_id, batch, orders, patience)
+    failures = tuple(
+        Failure(position, error, traceback_text(error), orders.in_caller and not isinstance(error, Exception))
+        for position, error in results.failures
+    )
+    name = threading.current_thread().name
+    return Reply(results.values, len(results.values), failures, results.seconds, name, results.started)
+
+
+def _scope_of(own: Board, orders: Orders) -> Scope:
+    """What the calling worker's tasks inherit: its share of the CPUs, without a number the smallest."""
+    at, shares = own.ordinal, orders.budgets
+    return orders.scope if at is None else replace(orders.scope, cpus=shares[at % len(shares)])
+
+
+def _inner_threads(orders: Orders, cpus: int) -> AbstractContextManager[None]:
+    """Limits of pools that count by thread; those that all threads share are limited around the call."""
+    if orders.in_caller and orders.threads is None:
+        return nullcontext()
+    return limited_thread(orders.threads or cpus, explicit=orders.threads is not None)
+
+
+def run_bytes(payload: tuple[int, bytes, bytes, int, float | None]) -> Reply | Lost:
+    """Run a batch in a worker process, where everything travels as bytes.
+
+    Parameters
+    ----------
+    payload : tuple
+        (batch number, pickled orders, packed batch, number of tasks, seconds of patience or None).
+    """
+    batch_id, packed_orders, packed, count, patience = payload
+    orders = _read_orders(packed_orders)
+    scope = _scope_of(seat or board, orders)
+    apply_limit(orders.threads or scope.cpus, explicit=orders.threads is not None)
+    with entered(scope):
+        try:  # inside the scope: unpacking imports the user's modules, which may hold loops of their own
+            batch: Batch = load.loads(packed)
+        except BaseException as error:
+            return _unreadable(error, count)
+        catch_up()
+        dumps = partial(load.dumps, ticket=orders.ticket)
+        return _pack(_run(seat or board, batch_id, batch, orders, patience), dumps)
+
+
+def run_apart(
+    payload: tuple[int, bytes, Parcel, int, float | None], *contents: Any, cpus: int = 1
+) -> Reply | Lost:
+    """Run a batch in a worker process of a cluster, which others may be using too.
+
+    Parameters
+    ----------
+    payload : tuple
+        As for `run_bytes`.
+    *contents
+        Large data that came another way.
+    cpus : int, default 1
+        CPU budget of a task.
+    """
+    from parallelcfg.transport import apart
+
+    batch_id, packed_orders, parcel, count, patience = payload
+    orders = _read_orders(packed_orders)
+    threads, explicit = orders.threads or cpus, orders.threads is not None
+    scope = replace(orders.scope, cpus=cpus)
+    with entered(scope), limited(threads, explicit=explicit), limited_thread(threads, explicit=explicit):
+        try:
+            batch: Batch = apart.loads(parcel, contents)
+        except BaseException as error:
+            return _unreadable(error, count)
+        return _pack(_run(LocalBoard(), batch_id, batch, orders, patience), apart.dumps)
+
+
+def _unreadable(error: BaseException, count: int) -> Reply | Lost:
+    """What to say about a batch that can't be unpacked here."""
+    exception, text = pack_exception(error)
+    if count > 1:  # sent again one by one, the culprit shows itself
+        return Lost(pickle.loads(exception))
+    return Reply(None, 1, (Failure(0, exception, text),), worker=_name())
+
+
+def _pack(results: _Results, dumps: Callable[[object], Any]) -> Reply:
+    failures = [(position, *pack_exception(_explained(error))) for position, error in results.failures]
+    values = results.values
+    try:
+        packed = dumps(values)
+    except Exception:  # at least one result can't travel: find which, and send the others
+        failed = {position for position, _, _ in failures}
+        for position, value in enumerate(values):
+            try:
+                load.dumps(value, None)
+            except Exception as error:
+                if position not in failed:
+                    failures.append((position, *pack_exception(error)))
+                values[position] = None
+        packed = dumps(values)
+    return Reply(
+        packed,
+        len(values),
+        tuple(Failure(*failure) for failure in sorted(failures, key=lambda failure: failure[0])),
+        results.seconds,
+        _name(),
+        results.started,
+        _peak_rss(),
+    )
+
+
+def _explained(error: BaseException) -> BaseException:
+    """The exception, with a note on what to do where that is known."""
+    note = load.explain_read_only(error)
+    if note is not None:
+        error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]  # from 3.11 on
+    return error
+
+
+def start(own: Seat, level: int, send: Callable[[object], None]) -> None:
+    """Make this process a worker: from now on it notes what it runs where its parent sees it.
+
+    Parameters
+    ----------
+    own : Seat
+        Where.
+    level : int
+        How many processes are above it.
+    send : callable
+        Sends something to the parent, now.
+    """
+    global seat, depth, tell_parent
+    own.claim()
+    seat, depth, tell_parent = own, level, send
+
+
+#: How deep parallel calls outside of any task are nested here: 0 in the user's program, more in a worker that
+#: runs an initializer, or a thread that a task has left behind.
+depth = 0
+
+
+_orders: tuple[bytes, Orders] | None = None
+
+
+def _read_orders(packed: bytes) -> Orders:
+    """Unpickle a call's orders once, not once per batch."""
+    global _orders  # noqa: PLW0603 - a cache of one entry: a worker seldom serves two calls at a time
+    found = _orders
+    if found is None or found[0] != packed:
+        _orders = found = packed, pickle.loads(packed)
+        load.expect(found[1].ticket)
+        if tell_parent is not None and found[1].habits is not None:
+            adopt(found[1].habits, tell_parent)
+        for prepare in found[1].setup:
+            prepare()
+    return found[1]  # not from the global: another thread may have put another call's orders there
+
+
+def _name() -> str:
+    return str(os.getpid())
+
+
+def _peak_rss() -> int:
+    """Peak resident memory of this process in bytes; 0 where the system does not tell."""
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:  # Windows
+        return 0
+    return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,180 @@
+"""A worker process from birth to end: it serves batches until its parent hangs up or dies.
+
+::
+
+    parent ── (function, payload) ──▶ serve ──▶ Reply or Lost ──▶ parent
+                                        └─────── log records ───▶ parent
+
+One connection joins each worker with the thread of the parent that drives it. Nothing is shared with other
+workers, so that a worker may die at any moment, in the middle of a message too, and disturbs nobody.
+
+The parent's death is noticed by a thread that waits for just that, whatever the worker is doing.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import select
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from parallelcfg import worker
+from parallelcfg.core.outcome import Lost
+from parallelcfg.errors import WorkerLost
+from parallelcfg.transport import load
+from parallelcfg.transport.failures import pack_exception, unpack_exception
+from parallelcfg.transport.pickling import PROTOCOL
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from parallelcfg.transport.board import Seat
+
+__all__ = ["IMPORTING_MAIN", "Birth", "main"]
+
+#: Exit code of a process that found itself importing the user's main module, which has no guard.
+IMPORTING_MAIN = 67
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What a worker is born with.
+
+    Parameters
+    ----------
+    seat : Seat
+        Where it notes what it runs, for its parent to see.
+    env : dict of str to str
+        Environment variables, where the process could not be started with them.
+    setup : bytes
+        The user's initializer and its arguments, pickled.
+    parent : int
+        Whose death ends it.
+    depth : int
+        How many processes are above it.
+    """
+
+    seat: Seat
+    env: dict[str, str]
+    setup: bytes
+    parent: int = field(default_factory=os.getpid)
+    depth: int = field(default_factory=lambda: worker.depth + 1)
+
+
+def main(connection: Connection, birth: Birth) -> None:
+    """Be a worker: what its process runs.
+
+    Parameters
+    ----------
+    connection : multiprocessing.connection.Connection
+        To the thread that drives this worker.
+    birth : Birth
+        Everything else.
+    """
+    os.environ.update(birth.env)
+    _leave_interrupts_to_parent()
+    if sys.platform != "win32":
+        os.register_at_fork(after_in_child=connection.close)  # else a child could outlive us unnoticed
+    threading.Thread(target=_end_with, args=(birth.parent,), name="parallelcfg-parent", daemon=True).start()
+    if sys.__stderr__ is not None and not faulthandler.is_enabled():
+        faulthandler.enable(sys.__stderr__)
+    channel = _Channel(connection)
+    worker.start(birth.seat, birth.depth, channel.send)
+    try:
+        initializer, initargs = pickle.loads(birth.setup)
+        if initializer is not None:
+            initializer(*initargs)
+    except BaseException as error:
+        cause = WorkerLost(f"the initializer of a worker raised {type(error).__name__}: {error}")
+        channel.send(Lost(cause))
+        raise SystemExit(1) from error  # the parent says what it was
+    channel.serve()
+
+
+class _Channel:
+    """The worker's end of the connection; log records may be sent by any thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, message: Any) -> None:
+        data = pickle.dumps(message, PROTOCOL)
+        with self._lock:
+            self._connection.send_bytes(data)
+
+    def serve(self) -> None:
+        """Run batches until the parent hangs up."""
+        while True:
+            try:
+                request = self._connection.recv_bytes()
+            except (EOFError, OSError):
+                return
+            outcome = _answer(request)
+            try:
+                self.send(outcome)
+            except OSError:
+                return
+            del request, outcome  # while idle, hold nothing of the user's
+
+
+def _answer(request: bytes) -> Any:
+    try:
+        run, payload = pickle.loads(request)
+        return run(payload)
+    except BaseException as error:  # not a task's: those are values already
+        return Lost(unpack_exception(pack_exception(error)[0]))
+
+
+def _leave_interrupts_to_parent() -> None:
+    """Ctrl-C reaches all processes of a terminal; the parent alone decides what comes of it.
+
+    A handler, not `signal.SIG_IGN`, which programs that tasks start would inherit.
+    """
+    signal.signal(signal.SIGINT, lambda *_: None)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked from birth until now
+
+
+def _end_with(parent: int) -> None:
+    """Wait for the parent's end; remove what it has left, and end too, whatever is running."""
+    _wait_for(parent)
+    load.remove_orphans()
+    os._exit(1)
+
+
+def _wait_for(pid: int) -> None:
+    if sys.platform == "win32":
+        import _winapi
+
+        synchronize, forever = 0x00100000, 0xFFFFFFFF
+        _winapi.WaitForSingleObject(_winapi.OpenProcess(synchronize, False, pid), forever)
+        return
+    if sys.platform == "linux":
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        except OSError:  # a kernel before 5.3, or a sandbox that forbids it
+            pass
+        else:
+            select.select([descriptor], [], [])
+            return
+    while _exists(pid):
+        time.sleep(0.5)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import jsonschema
+import pytest
+
+
+def test_validate_is_silent_about_what_is_fine(command):
+    command.write("parallel.toml", "n_jobs = 3")
+    outcome = command("validate")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+
+
+def test_validate_tells_every_problem_of_every_layer(command):
+    command.write("parallel.toml", "n_jobs = 0\n[profiles.x]\nverbose = -1")
+    command.write("../user/parallel.toml", "n_jbos = 3")
+    command.environ.update(PARALLEL_MMAP_MODE="z", PARALLEL_NJOBS="3")
+    outcome = command("validate")
+    assert outcome.code == 1
+    assert outcome.err.startswith("5 problems in the configuration\n")
+    for part in (
+        "user/parallel.toml:1:1: unknown key",
+        "parallel.toml:1:10: n_jobs = 0",
+        "parallel.toml:3:11: verbose",
+    ):
+        assert part in outcome.err
+    assert "environment variable PARALLEL_MMAP_MODE='z': expected" in outcome.err
+    assert "environment variable PARALLEL_NJOBS='3': no key has this name" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prefer = 'processes'\nrequire = 'sharedmem'", "parallel.toml:1:1: prefer='processes' contradicts"),
+        ("[backends.lokey]\nx = 1", "parallel.toml:2:1: backends.lokey.x is for an unknown backend"),
+    ],
+)
+def test_validate_tells_what_only_resolving_would_find(command, text, message):
+    command.write("parallel.toml", text)
+    outcome = command("validate")
+    assert outcome.code == 1
+    assert message in outcome.err
+    assert "warning" not in outcome.err
+
+
+def test_validate_takes_files_as_a_pre_commit_hook_gives_them(command):
+    command.write("good.toml", "n_jobs = 3")
+    command.write("bad.toml", "[tool]\nn_jobs = 3")
+    command.write("sub/pyproject.toml", "[tool.parallelcfg]\nn_jobs = 0")
+    assert command("validate", "good.toml").code == 0
+    outcome = command("validate", "good.toml", "bad.toml", "sub/pyproject.toml", "missing.toml")
+    assert outcome.code == 1
+    assert "bad.toml:1:2: unknown key 'tool'" in outcome.err
+    assert "sub/pyproject.toml:2:10: n_jobs = 0" in outcome.err
+    assert "missing.toml: no such file" in outcome.err
+
+
+def test_locks_are_checked_as_the_systems_on_demand(command):
+    command.write("site.toml", "[locked]\nn_jobs = 3")
+    assert command("validate", "site.toml").code == 1
+    assert command("validate", "--system", "site.toml").code == 0
+
+
+def test_the_schema_is_printed_as_json(command):
+    jsonschema.Draft202012Validator.check_schema(command("schema").json)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from parallelcfg import BackendUnavailable
+from parallelcfg.backends import registry
+from parallelcfg.cli.doctor import round_trip
+
+
+def test_doctor_reports_the_machine_and_tries_backends(command):
+    command.write("parallel.toml", "verbose = 60\non_error = 'return'\nreturn_as = 'generator'")
+    outcome = command("doctor", "--backend", "threading", "--backend", "sequential")
+    assert (outcome.code, outcome.err) == (0, "")
+    for part in ("CPUs, decided by", "parallel.toml", "GiB free", "threads", "configuration files"):
+        assert part in outcome.out
+    rows = [line.split() for line in outcome.out.strip().split("\n")[-2:]]
+    assert [row[:4] for row in rows] == [
+        ["threading", "built", "in", "ok"],
+        ["sequential", "built", "in", "ok"],
+    ]
+
+
+@pytest.mark.parametrize("name", ["loky", "multiprocessing"])
+def test_process_backends_really_run(command, name):
+    assert round_trip(name).outcome == "ok"
+
+
+def test_a_missing_backend_says_what_to_install(command, monkeypatch):
+    def missing():
+        raise BackendUnavailable("install parallelcfg[quantum]")
+
+    monkeypatch.setitem(registry._registered, "quantum", missing)
+    outcome = command("doctor", "--backend", "quantum")
+    assert outcome.code == 0
+    assert "install parallelcfg[quantum]" in outcome.out
+
+
+def test_a_failing_backend_is_told_with_code_1(command, monkeypatch):
+    def broken():
+        raise ValueError("no qubits")
+
+    monkeypatch.setitem(registry._registered, "quantum", broken)
+    outcome = command("doctor", "--backend", "quantum")
+    assert outcome.code == 1
+    assert "failed" in outcome.out
+    assert "ValueError: no qubits" in outcome.out
+
+
+def test_an_unknown_backend_is_wrong_usage(command):
+    outcome = command("doctor", "--backend", "lokey")
+    assert (outcome.code, "unknown backend lokey; known are loky" in outcome.err) == (2, True)
+
+
+def test_a_folder_that_can_not_be_used_is_told(command):
+    command.write("file", "")
+    command.environ["PARALLEL_TEMP_FOLDER"] = "file/below"
+    assert "file/below: can't be used: Not a directory" in command("doctor", "--backend", "sequential").out

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+import tomli
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from parallelcfg.config import context
+
+
+def test_set_changes_one_value_and_nothing_else(command):
+    file = command.write("parallel.toml", "# top\r\nn_jobs = 4   # mine\r\n\r\n[backends.loky]\r\nx=1\r\n")
+    assert command("set", "n_jobs", "-1").code == 0
+    assert file.read_bytes() == b"# top\r\nn_jobs = -1   # mine\r\n\r\n[backends.loky]\r\nx=1\r\n"
+
+
+def test_set_adds_a_key_and_keeps_every_other_line(command):
+    before = "# top\nn_jobs = 4   # mine\n\n[backends.loky] # here\nx=1\n"
+    file = command.write("parallel.toml", before)
+    for key, value in [("verbose", "3"), ("backends.loky.y", "true"), ("backends.dask.address", "tcp://x")]:
+        assert command("set", key, value).code == 0
+    after = file.read_text()
+    assert [line for line in after.split("\n") if line and line in before] == [
+        line for line in before.split("\n") if line
+    ]
+    assert tomli.loads(after) == {
+        "n_jobs": 4,
+        "verbose": 3,
+        "backends": {"loky": {"x": 1, "y": True}, "dask": {"address": "tcp://x"}},
+    }
+
+
+def test_set_makes_the_projects_file(command):
+    assert command("set", "max_nbytes", "none").code == 0
+    assert (command.root / "parallel.toml").read_text() == 'max_nbytes = "none"\n'
+
+
+def test_set_writes_to_pyproject_where_that_is_the_projects_file(command):
+    file = command.write(
+        "pyproject.toml", '[project]\nname = "x"\n\n[tool.parallelcfg]\nverbose = 1\n\n[tool.other]\n'
+    )
+    assert command("set", "n_jobs", "2").code == 0
+    assert tomli.loads(file.read_text())["tool"] == {"parallelcfg": {"verbose": 1, "n_jobs": 2}, "other": {}}
+
+
+def test_set_writes_to_the_users_file_and_to_any_file(command):
+    assert command("set", "n_jobs", "2", "--user").code == 0
+    assert (command.root.parent / "user/parallel.toml").read_text() == "n_jobs = 2\n"
+    assert command("set", "n_jobs", "3", "--file", "other.toml").code == 0
+    assert (command.root / "other.toml").read_text() == "n_jobs = 3\n"
+    assert command("set", "n_jobs", "3", "--user", "--project").code == 2
+
+
+def test_set_writes_to_a_profile(command):
+    assert command("set", "n_jobs", "2", "--profile", "night").code == 0
+    command.environ["PARALLEL_PROFILE"] = "night"
+    assert command("get", "n_jobs").out == "2\n"
+
+
+def test_set_refuses_what_would_not_validate(command):
+    file = command.write("parallel.toml", "n_jobs = 4\n")
+    outcome = command("set", "n_jobs", "0")
+    assert (outcome.code, file.read_text()) == (1, "n_jobs = 4\n")
+    assert "parallel.toml:1:10: n_jobs = 0: expected an integer other than 0" in outcome.err
+
+
+def test_set_can_mend_a_file_with_other_problems(command):
+    file = command.write("parallel.toml", "n_jobs = 0\nverbose = -1\n")
+    assert command("set", "n_jobs", "2").code == 0
+    assert file.read_text() == "n_jobs = 2\nverbose = -1\n"
+
+
+def test_set_leaves_broken_toml_alone(command):
+    file = command.write("parallel.toml", "n_jobs = \n")
+    assert command("set", "verbose", "2").code == 1
+    assert file.read_text() == "n_jobs = \n"
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("njobs", "unknown key 'njobs'; did you mean 'n_jobs'?"),
+        ("backends", "'backends' is a table; name a key in it"),
+        ("n_jobs.x", "unknown key 'n_jobs.x'"),
+        ("a..b", "'a..b' is no dotted key"),
+    ],
+)
+def test_set_refuses_what_is_no_key(command, key, message):
+    outcome = command("set", key, "1")
+    assert (outcome.code, message in outcome.err) == (2, True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such modes")
+def test_set_keeps_the_mode_of_the_file_and_follows_links(command):
+    file = command.write("real.toml", "n_jobs = 4\n")
+    file.chmod(0o640)
+    (command.root / "parallel.toml").symlink_to(file)
+    assert command("set", "n_jobs", "5").code == 0
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("n_jobs = 5\n", 0o640)
+    assert (command.root / "parallel.toml").is_symlink()
+    assert sorted(path.name for path in command.root.iterdir()) == [".git", "parallel.toml", "real.toml"]
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=10)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(texts.filter(lambda text: not text.startswith("-")))
+def test_what_set_writes_is_what_get_reads(command, text):
+    command.write("parallel.toml", "[backends.loky]\nbefore = 1 # é\nx = 0\n")
+    if command("set", "backends.loky.x", text).code == 0:
+        context.reload()
+        assert (
+            (command.root / "parallel.toml").read_text().startswith("[backends.loky]\nbefore = 1 # é\nx = ")
+        )
+        assert command("get", "backends.loky.x").code == 0
+
+
+def test_init_writes_a_file_in_which_nothing_is_in_force(command):
+    assert command("init").code == 0
+    text = (command.root / "parallel.toml").read_text()
+    assert text.startswith("#:schema ./parallel.schema.json\n")
+    assert tomli.loads(text) == {}
+    assert (command.root / "parallel.schema.json").exists()
+    assert command("validate").code == 0
+
+
+def test_init_never_overwrites(command):
+    command.write("parallel.toml", "n_jobs = 4")
+    outcome = command("init")
+    assert (outcome.code, (command.root / "parallel.toml").read_text()) == (1, "n_jobs = 4")
+    assert "exists already" in outcome.err
+
+
+def test_init_adds_a_table_to_pyproject_once(command):
+    file = command.write("pyproject.toml", "[project]\nname = 'x'")
+    assert command("init", "--pyproject").code == 0
+    text = file.read_text()
+    assert text.startswith("[project]\nname = 'x'\n\n")
+    assert tomli.loads(text) == {"project": {"name": "x"}, "tool": {"parallelcfg": {}}}
+    assert command("init", "--pyproject").code == 1
+    assert file.read_text() == text

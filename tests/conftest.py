@@ -1,0 +1,28 @@
+"""No test sees the settings of whoever runs the tests: shell variables, a user's file, ignored signals."""
+
+import os
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+
+for name in [name for name in os.environ if name.startswith("PARALLEL_") or name == "JOBLIB_TEMP_FOLDER"]:
+    del os.environ[name]
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background jobs are born deaf to Ctrl-C, and so would be the programs that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_user():
+    with tempfile.TemporaryDirectory() as empty:
+        before = os.environ.get("XDG_CONFIG_HOME")
+        os.environ["XDG_CONFIG_HOME"] = str(Path(empty))
+        yield
+        if before is None:
+            del os.environ["XDG_CONFIG_HOME"]
+        else:
+            os.environ["XDG_CONFIG_HOME"] = before

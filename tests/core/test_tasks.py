@@ -1,0 +1,119 @@
+"""Tasks in columns are the same tasks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parallelcfg import delayed
+from parallelcfg.core import tasks as core_tasks
+from parallelcfg.core.tasks import call_text, columns, take
+
+values = st.integers() | st.text(max_size=3) | st.none()
+calls = st.tuples(
+    st.sampled_from([abs, len, max]),
+    st.lists(values, max_size=3).map(tuple),
+    st.dictionaries(st.sampled_from(["a", "b"]), values, max_size=2),
+)
+uniform = st.lists(st.tuples(st.just(abs), st.tuples(values), st.just({})), min_size=1, max_size=20)
+mixed = st.lists(calls, min_size=1, max_size=20)
+
+
+@given(uniform | mixed, st.integers(0, 5))
+def test_columns_and_back(tasks, first):
+    batch = columns(first, tasks)
+    assert list(batch.calls()) == tasks
+    assert [batch.at(position) for position in range(len(batch))] == tasks
+    assert list(batch.indices) == list(range(first, first + len(tasks)))
+    assert batch.attempt == 1
+
+
+@given(uniform | mixed, st.data())
+def test_a_subset_has_the_tasks_of_its_positions(tasks, data):
+    positions = data.draw(st.lists(st.sampled_from(range(len(tasks))), unique=True, min_size=1))
+    subset = columns(0, tasks).subset(positions, attempt=2)
+    assert list(subset.calls()) == [tasks[position] for position in positions]
+    assert list(subset.indices) == positions
+    assert subset.attempt == 2
+    again = subset.subset([len(positions) - 1], attempt=3)
+    assert list(again.calls()) == [tasks[positions[-1]]]
+    assert list(again.indices) == positions[-1:]
+
+
+@given(uniform | mixed)
+def test_mapping_reaches_every_argument(tasks):
+    mapped = columns(0, tasks).mapped(lambda value: [value])
+    expected = [
+        (function, tuple([a] for a in args), {k: [v] for k, v in kwargs.items()})
+        for function, args, kwargs in tasks
+    ]
+    assert list(mapped.calls()) == expected
+
+
+@given(mixed, st.integers(1, 30), st.integers(1, 4))
+def test_taking_in_slices_gives_what_one_slice_gives(tasks, size, slice_size):
+    before, core_tasks._SLICE = core_tasks._SLICE, slice_size
+    try:
+        source = iter(tasks)
+        batch, exhausted = take(source, size, 10)
+    finally:
+        core_tasks._SLICE = before
+    assert batch is not None
+    assert list(batch.calls()) == tasks[:size]
+    assert exhausted is (size > len(tasks))
+    assert list(source) == tasks[size:]
+
+
+def test_an_exhausted_source_gives_no_batch():
+    assert take(iter(()), 5, 0) == (None, True)
+
+
+def test_what_the_source_raises_passes():
+    def source():
+        yield delayed(abs)(1)
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        take(source(), 5, 0)
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (abs, "forget delayed"),
+        (delayed(abs), "forget delayed"),
+        (7, "of type int"),
+        ("abc", "of type str"),
+        ((abs, (1,)), "of type tuple"),
+        ((abs, [1], {}), "of type tuple"),
+        ((abs, (1,), [("key", 1)]), "of type tuple"),
+        (("abs", (1,), {}), "of type tuple"),
+        (None, "of type NoneType"),
+    ],
+)
+@pytest.mark.parametrize("before", [0, 1, 300])
+def test_an_item_that_is_no_task_is_named_by_position_and_type(item, words, before):
+    source = [*[delayed(abs)(-1)] * before, item, delayed(abs)(-2)]
+    with pytest.raises(TypeError, match=rf"task {7 + before} is .*{words}"):
+        take(iter(source), len(source), 7)
+
+
+def test_one_function_is_kept_once():
+    batch = columns(0, [delayed(abs)(i) for i in range(100)])
+    assert len(batch.functions) == 1
+    assert len(batch.arguments) == 1
+    assert len(batch.kwargs) == 0
+
+
+class Rude:
+    def __repr__(self):
+        raise RuntimeError
+
+    def __call__(self):
+        return self
+
+
+@given(st.lists(values | st.just(Rude()) | st.binary(max_size=300), max_size=8))
+def test_the_text_of_a_call_is_short_and_never_fails(args):
+    assert len(call_text(Rude(), args, {"key": Rude()})) <= 120

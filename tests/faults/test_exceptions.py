@@ -1,0 +1,232 @@
+"""Whatever a task raises arrives as something that can be read; nothing hangs, and the workers live on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+
+import pytest
+
+from parallelcfg import Parallel, TaskError, TaskFailure, delayed
+
+BACKENDS = ["loky", "multiprocessing", "threading", "sequential"]
+PROCESSES = ["loky", "multiprocessing"]
+
+pytestmark = pytest.mark.timeout(30)
+
+
+class TwoArguments(Exception):
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+class HoldsALock(ValueError):
+    def __init__(self, text):
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+class ReduceRaises(Exception):
+    def __reduce__(self):
+        raise ZeroDivisionError("while it is pickled")
+
+
+class UnpicklesToAnError(Exception):
+    def __reduce__(self):
+        return _raise, ()
+
+
+class NoText(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+class Own(BaseException):
+    pass
+
+
+def _raise():
+    raise MemoryError("while it is unpickled")
+
+
+def fail(number, make):
+    if number == 2:
+        raise make()
+    return number
+
+
+def recurse(number):
+    return recurse(number + 1) if number >= 2 else number
+
+
+def leave(number):
+    return sys.exit("done") if number == 2 else number
+
+
+#: What a task raises, what the caller sees, and some of its text.
+RAISED = {
+    "plain": (lambda: ValueError("odd"), ValueError, "odd"),
+    "two arguments": (lambda: TwoArguments("a", "b"), Exception, "a and b"),
+    "holds a lock": (lambda: HoldsALock("locked"), ValueError, "locked"),
+    "reduce raises": (lambda: ReduceRaises("r"), Exception, "r"),
+    "unpickling raises": (lambda: UnpicklesToAnError("u"), Exception, "u"),
+    "no text": (NoText, Exception, ""),
+    "KeyboardInterrupt": (lambda: KeyboardInterrupt("k"), KeyboardInterrupt, "k"),
+    "SystemExit": (lambda: SystemExit("s"), SystemExit, "s"),
+    "GeneratorExit": (lambda: GeneratorExit("g"), GeneratorExit, "g"),
+    "own BaseException": (lambda: Own("own"), BaseException, "own"),
+    "StopIteration": (lambda: StopIteration("stop"), TaskError, "stop"),
+    "StopAsyncIteration": (lambda: StopAsyncIteration("stop"), StopAsyncIteration, "stop"),
+    "CancelledError": (lambda: asyncio.CancelledError("c"), asyncio.CancelledError, "c"),
+    "TimeoutError": (lambda: TimeoutError("t"), TimeoutError, "t"),
+    "OSError": (lambda: FileNotFoundError(2, "No such file", "x"), FileNotFoundError, "No such file"),
+    "UnicodeDecodeError": (
+        lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+        UnicodeDecodeError,
+        "bad",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", RAISED)
+@pytest.mark.parametrize("shape", ["list", "generator", "generator_unordered"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_a_task_raises_is_raised(backend, shape, what, covers):
+    make, expected, text = RAISED[what]
+    with pytest.raises(expected) as caught:
+        list(Parallel(n_jobs=2, backend=backend, return_as=shape)(delayed(fail)(i, make) for i in range(6)))
+    if what != "no text":
+        assert text in str(caught.value)
+    covers("task raises", backend, what)
+
+
+@pytest.mark.parametrize("what", RAISED)
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_what_a_task_raises_is_returned(backend, what, covers):
+    make, _, _ = RAISED[what]
+    results = Parallel(n_jobs=2, backend=backend, on_error="return", retries=1)(
+        delayed(fail)(i, make) for i in range(6)
+    )
+    failed = results.pop(2)
+    assert results == [0, 1, 3, 4, 5]
+    assert isinstance(failed, TaskError)
+    assert (failed.index, failed.attempts) == (2, 2)
+    assert "in fail" in failed.traceback
+    covers("task raises, on_error=return", backend, what)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("task", [recurse, leave], ids=["RecursionError", "sys.exit"])
+def test_errors_of_the_interpreter(backend, task):
+    expected = RecursionError if task is recurse else SystemExit
+    with pytest.raises(expected):
+        Parallel(n_jobs=2, backend=backend)(delayed(task)(i) for i in range(6))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exception groups came with Python 3.11")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_exception_groups(backend):
+    make = lambda: ExceptionGroup("several", [ValueError(1), TypeError(2)])  # noqa: F821 - see above
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: F821 - see above
+        Parallel(n_jobs=2, backend=backend)(delayed(fail)(i, make) for i in range(6))
+    assert [type(error) for error in caught.value.exceptions] == [ValueError, TypeError]
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_a_huge_message_is_cut(backend, within):
+    make = lambda: ValueError("x" * (50 << 20))
+    with within(5), pytest.raises(ValueError, match="characters cut") as caught:
+        Parallel(n_jobs=2, backend=backend)(delayed(fail)(i, make) for i in range(6))
+    assert len(str(caught.value)) <= 64 << 10
+    assert len(str(caught.value.__cause__)) <= 66 << 10
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_the_cause_names_the_task_and_has_the_workers_traceback(backend):
+    with pytest.raises(ValueError, match="odd") as caught:
+        Parallel(n_jobs=2, backend=backend)(delayed(fail)(i, lambda: ValueError("odd")) for i in range(6))
+    cause = caught.value.__cause__
+    assert isinstance(cause, TaskFailure)
+    assert cause.index == 2
+    assert cause.call.startswith("fail(2, ")
+    assert "in fail" in cause.traceback
+
+
+def source(error):
+    yield delayed(abs)(-1)
+    yield delayed(abs)(-2)
+    raise error
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("v"), SystemExit("s"), KeyboardInterrupt("k"), Own("own")], ids=repr
+)
+@pytest.mark.parametrize("shape", ["list", "generator", "generator_unordered"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_the_source_raises_is_raised(backend, shape, error, covers):
+    with pytest.raises(type(error), match=str(error)):
+        list(Parallel(n_jobs=2, backend=backend, return_as=shape)(source(error)))
+    covers("source raises", backend, type(error).__name__)
+
+
+def nested_source(backend):
+    for i in range(3):
+        yield delayed(sum)(Parallel(n_jobs=2, backend=backend)(delayed(abs)(-j) for j in range(i + 1)))
+
+
+@pytest.mark.parametrize("shape", ["list", "generator"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_source_that_calls_parallel(backend, shape, covers):
+    assert list(Parallel(n_jobs=2, backend=backend, return_as=shape)(nested_source(backend))) == [0, 1, 3]
+    covers("source calls Parallel", backend, shape)
+
+
+class NotPicklable:
+    def __reduce__(self):
+        raise TypeError("not this one")
+
+
+class NotUnpicklable:
+    def __reduce__(self):
+        return _raise, ()
+
+
+def give(kind):
+    return kind()
+
+
+def take(value):
+    return value
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_what_cannot_travel_is_that_tasks_error(backend, within, covers):
+    tasks = [
+        delayed(take)(1),
+        delayed(take)({"lock": threading.Lock()}),
+        delayed(take)(NotUnpicklable()),
+        delayed(give)(threading.Lock),
+        delayed(give)(NotPicklable),
+        delayed(take)(6),
+    ]
+    with within(2):
+        results = Parallel(n_jobs=2, backend=backend, on_error="return")(tasks)
+    assert [isinstance(result, TaskError) for result in results] == [False, True, True, True, True, False]
+    assert "['lock']" in str(results[1])
+    assert "unpickled" in str(results[2])
+    covers("can't be pickled", backend, "argument, result")
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_a_result_that_cannot_be_unpickled(backend, within, covers):
+    with within(2), pytest.raises(MemoryError, match="while it is unpickled"):
+        Parallel(n_jobs=2, backend=backend)([delayed(give)(NotUnpicklable)])
+    assert Parallel(n_jobs=2, backend=backend)([delayed(take)(1)]) == [1]
+    covers("can't be unpickled", backend, "result")
+
+
+@pytest.mark.parametrize("value", [0, -1, "0"])
+def test_pre_dispatch_of_nothing_is_an_error(value):
+    with pytest.raises(ValueError, match="pre_dispatch"):
+        Parallel(n_jobs=2, pre_dispatch=value)([delayed(abs)(-1)])

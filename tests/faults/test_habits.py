@@ -1,0 +1,138 @@
+"""Warnings and logs of workers, and workers that grow old."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from parallelcfg import Parallel, delayed
+
+PROCESSES = ["loky", "multiprocessing"]
+
+
+def warn(category, text):
+    warnings.warn(text, category, stacklevel=1)
+    return True
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_filters_of_the_caller_apply_in_workers(backend):
+    run = Parallel(n_jobs=2, backend=backend)
+    for action, message in (("error", "old"), ("ignore", "old")):
+        with warnings.catch_warnings():
+            warnings.resetwarnings()
+            warnings.filterwarnings(action, message, DeprecationWarning)
+            tasks = [delayed(warn)(DeprecationWarning, "old news"), delayed(warn)(UserWarning, "else")]
+            if action == "error":
+                with pytest.raises(DeprecationWarning, match="old news"):
+                    run(tasks)
+            else:
+                assert run(tasks) == [True, True]
+
+
+def import_only(name, folder):
+    sys.path.insert(0, folder)
+    __import__(name)
+
+
+def warn_odd(name):
+    return warn(sys.modules[name].Odd, "odd")
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_filters_of_categories_that_a_worker_imports_later(backend, tmp_path, monkeypatch):
+    name = f"oddities_{backend}"
+    (tmp_path / f"{name}.py").write_text("class Odd(UserWarning): pass")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = __import__(name)
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        warnings.simplefilter("error", module.Odd)
+        run = Parallel(n_jobs=2, backend=backend, batch_size=1, pre_dispatch=1, on_error="return")
+        first, second = run([delayed(import_only)(name, str(tmp_path)), delayed(warn_odd)(name)])
+    assert first is None
+    assert isinstance(
+        second.exception, module.Odd | KeyError
+    )  # KeyError: the other worker has not imported it
+
+
+def log(number):
+    logger = logging.getLogger("my.package")
+    logger.debug("not wanted")
+    logger.info("task %d in %s", number, os)  # the argument can't be pickled
+    try:
+        raise ValueError(number)
+    except ValueError:
+        logger.exception("failed")
+    return os.getpid()
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_log_records_reach_the_parents_handlers(backend, caplog):
+    caplog.set_level(logging.INFO, "my.package")
+    workers = Parallel(n_jobs=2, backend=backend, forward_logs=True)(delayed(log)(i) for i in range(4))
+    records = [record for record in caplog.records if record.name == "my.package"]
+    assert sorted(r.getMessage().split(" in ")[0] for r in records if r.levelname == "INFO") == [
+        f"task {i}" for i in range(4)
+    ]
+    assert {record.process for record in records} == set(workers)
+    assert "ValueError: 2" in caplog.text
+    assert "not wanted" not in caplog.text
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_log_records_stay_where_they_are_unless_asked_for(backend, caplog):
+    caplog.set_level(logging.INFO, "my.package")
+    Parallel(n_jobs=2, backend=backend, forward_logs=True)([delayed(log)(0)])
+    caplog.clear()
+    Parallel(n_jobs=2, backend=backend)([delayed(log)(1)])
+    assert caplog.records == []
+
+
+def grow(nbytes):
+    import parallelcfg
+
+    hoard = vars(parallelcfg).setdefault("_hoard_of_the_test", [])  # outlives the task, in this worker only
+    hoard.append(os.urandom(nbytes))
+    return os.getpid()
+
+
+def test_workers_that_grew_are_replaced_between_tasks(caplog):
+    caplog.set_level(logging.INFO, "parallelcfg")
+    run = Parallel(n_jobs=2, backend="loky", batch_size=1, max_worker_growth=20 << 20)
+    workers = run(delayed(grow)(8 << 20) for _ in range(12))
+    assert 3 <= len(set(workers)) <= 6  # a worker is replaced after three or four tasks
+    replaced = [r for r in caplog.records if "is replaced: it has grown by" in r.getMessage()]
+    assert replaced
+    assert len({r.getMessage() for r in replaced}) == len(replaced)
+
+
+def test_workers_that_grew_stay_unless_asked_for():
+    run = Parallel(n_jobs=2, backend="loky", batch_size=1)
+    workers = run(delayed(grow)(8 << 20) for _ in range(12))
+    assert len(set(workers)) <= 2
+
+
+def test_maxtasksperchild():
+    run = Parallel(n_jobs=2, backend="multiprocessing", batch_size=1, maxtasksperchild=2)
+    workers = run(delayed(os.getpid)() for _ in range(8))
+    assert max(workers.count(worker) for worker in workers) <= 2
+
+
+def test_nothing_is_printed(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from parallelcfg import Parallel, delayed\n"
+        "if __name__ == '__main__':\n"
+        "    for backend in ('loky', 'multiprocessing', 'threading', 'sequential'):\n"
+        "        Parallel(n_jobs=2, backend=backend)(delayed(abs)(-i) for i in range(100))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")

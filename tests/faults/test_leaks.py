@@ -1,0 +1,98 @@
+"""Nothing grows: not with calls, failing calls, abandoned generators, aborted loops."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from parallelcfg import Parallel, delayed, shutdown
+
+BACKENDS = ["loky", "multiprocessing", "threading"]
+
+
+def double(x):
+    return 2 * x
+
+
+def fail(x):
+    if x == 3:
+        raise LookupError(x)
+    return x
+
+
+def state(folder):
+    """What this process holds."""
+    gc.collect()
+    shutdown(wait=True)  # how many pools stay warm depends on how many generators were alive at once
+    me = psutil.Process()
+    return {
+        "descriptors": me.num_fds(),
+        "threads": threading.active_count(),
+        "children": len(me.children(recursive=True)),
+        "files": len(list(folder.iterdir())),
+        "shared memory": sum(f"-{me.pid}-" in path.name for path in Path("/dev/shm").iterdir()),
+    }
+
+
+def grown(folder, before):
+    """What there is more of than before, once threads and processes that are ending have ended."""
+    deadline = time.monotonic() + 5
+    while True:
+        now = state(folder)
+        more = {what: (before[what], now[what]) for what in now if now[what] > before[what]}
+        if not more or time.monotonic() > deadline:
+            return more
+        time.sleep(0.05)
+
+
+def calls(run, count):
+    for _ in range(count):
+        assert run(delayed(double)(x) for x in range(2)) == [0, 2]
+
+
+def failing_calls(run, count):
+    for _ in range(count):
+        with pytest.raises(LookupError):
+            run(delayed(fail)(x) for x in range(8))
+
+
+def abandoned_generators(run, count):
+    for number in range(count):
+        stream = run(delayed(double)(x) for x in range(8))
+        if number % 3:
+            next(stream)
+        if number % 2:
+            stream.close()
+        del stream
+
+
+KINDS = {
+    "calls": (calls, {}),
+    "failing calls": (failing_calls, {}),
+    "abandoned generators": (abandoned_generators, {"return_as": "generator"}),
+    "abandoned unordered generators": (abandoned_generators, {"return_as": "generator_unordered"}),
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts by Linux's means")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("count", [30, pytest.param(0, marks=pytest.mark.slow, id="many")])
+def test_nothing_grows(backend, kind, count, tmp_path, covers):
+    repeat, options = KINDS[kind]
+    run = Parallel(n_jobs=2, backend=backend, temp_folder=str(tmp_path), **options)
+    repeat(run, 10)  # until everything that stays warm is there
+    Parallel(n_jobs=2, backend=backend, temp_folder=str(tmp_path))(
+        delayed(time.sleep)(0.05) for _ in range(4)
+    )
+    before = state(tmp_path)
+    memory = psutil.Process().memory_info().rss
+    repeat(run, count or (2000 if kind == "calls" else 200))
+    assert grown(tmp_path, before) == {}
+    assert psutil.Process().memory_info().rss - memory < 5 << 20
+    covers("leaks", backend, kind)

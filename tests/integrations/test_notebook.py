@@ -1,0 +1,170 @@
+"""The extension in a real Jupyter kernel, and the example notebook."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+pytest.importorskip("ipykernel")
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "notebook.ipynb"
+PREPARE = """
+%load_ext parallelcfg
+from parallelcfg import Parallel, delayed, get_config, set_config
+import asyncio
+"""
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # of jupyter's own packages
+    pytest.mark.timeout(240),
+]
+
+
+class Notebook:
+    """Runs cells one after another and gives what they show."""
+
+    def __init__(self, client):
+        self._client = client
+
+    def run(self, source):
+        cell = nbformat.v4.new_code_cell(source)
+        self._client.nb.cells.append(cell)
+        self._client.execute_cell(cell, len(self._client.nb.cells) - 1)
+        return cell.outputs
+
+    def value(self, source):
+        """The text of a cell's value."""
+        outputs = self.run(source)
+        return next(out.data["text/plain"] for out in outputs if out.output_type == "execute_result")
+
+    def error(self, source):
+        return next(out for out in self.run(source) if out.output_type == "error")
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    os.environ.pop("PYTEST_CURRENT_TEST")  # with it, ipykernel would let the output of workers go elsewhere
+    empty = nbformat.v4.new_notebook()
+    client = nbclient.NotebookClient(empty, allow_errors=True, kernel_name="python3", timeout=90)
+    with client.setup_kernel():
+        notebook = Notebook(client)
+        assert notebook.run(PREPARE) == []
+        yield notebook
+
+
+@pytest.fixture
+def notebook(kernel):
+    kernel.run("%parallel n_jobs=2 backend=loky")
+    yield kernel
+    kernel.run("%parallel reset")
+
+
+def test_the_line_magic_shows_the_configuration(notebook):
+    (shown,) = notebook.run("%parallel")
+    assert "<table>" in shown.data["text/html"]
+    assert "%parallel" in shown.data["text/html"]
+
+
+def test_settings_hold_in_every_cell_also_with_await(notebook):
+    assert notebook.value("get_config().n_jobs") == "2"
+    assert notebook.value("await asyncio.sleep(0)\nget_config().n_jobs") == "2"
+    notebook.run("handle = set_config(verbose=3)\nawait asyncio.sleep(0)")
+    assert notebook.value("get_config().verbose") == "3"
+    notebook.run("handle.reset()")
+
+
+def test_reset_takes_back_what_the_magic_has_set(notebook):
+    notebook.run("%parallel reset")
+    assert notebook.value("get_config().n_jobs, get_config().verbose") == "(None, 0)"
+
+
+def test_the_cell_magic_holds_for_one_cell_which_stays_a_cell(notebook):
+    outputs = notebook.run("%%parallel n_jobs=1\nawait asyncio.sleep(0)\nprint(get_config().n_jobs)\n'last'")
+    assert [out.get("text", "") or out.data["text/plain"] for out in outputs] == ["1\n", "'last'"]
+    assert notebook.value("get_config().n_jobs") == "2"
+
+
+def test_a_cell_that_fails_leaves_nothing_behind_and_keeps_its_line_numbers(notebook):
+    error = notebook.error("%%parallel n_jobs=1\n\nraise ValueError")
+    assert any("line 3" in line or "3 \x1b" in line or ":3" in line for line in error.traceback)
+    assert notebook.value("get_config().n_jobs") == "2"
+
+
+def test_the_cell_magic_works_below_another_one(notebook):
+    outputs = notebook.run("%%capture captured\n%%parallel n_jobs=1\nprint(get_config().n_jobs)")
+    assert outputs == []
+    assert notebook.value("captured.stdout, get_config().n_jobs") == "('1\\n', 2)"
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("%parallel n_jbos=3", "unknown key 'n_jbos' (did you mean 'n_jobs'?)"),
+        ("%parallel n_jobs=many", "expected an integer other than 0"),
+        ("%parallel n_jobs", "expected KEY=VALUE, got 'n_jobs'"),
+    ],
+)
+def test_slips_are_explained(notebook, line, text):
+    error = notebook.error(line)
+    assert error.ename == "ConfigError"
+    assert text in error.evalue
+    assert notebook.value("get_config().n_jobs") == "2"
+
+
+def test_functions_of_cells_run_in_workers_and_may_be_redefined(notebook):
+    call = "Parallel()(delayed(f)(x) for x in range(3))"
+    assert notebook.value(f"def f(x):\n    return x + 1\n{call}") == "[1, 2, 3]"
+    assert notebook.value(f"def f(x):\n    return x + 10\n{call}") == "[10, 11, 12]"
+
+
+def test_output_of_workers_is_not_lost(notebook):
+    notebook.run("def shout(x):\n    print('worker', x)")
+    outputs = notebook.run("Parallel()(delayed(shout)(x) for x in range(3))\nawait asyncio.sleep(0.5)")
+    text = "".join(out.text for out in outputs if out.output_type == "stream")
+    assert sorted(text.split()) == ["0", "1", "2", "worker", "worker", "worker"]
+
+
+def test_progress_is_a_widget(notebook):
+    outputs = notebook.run("Parallel(progress=True)(delayed(abs)(x) for x in range(3));")
+    assert any("application/vnd.jupyter.widget-view+json" in out.get("data", {}) for out in outputs)
+
+
+def test_a_report_shows_its_timeline(notebook):
+    outputs = notebook.run("p = Parallel()\np(delayed(abs)(x) for x in range(3))\np.report")
+    assert "<svg" in outputs[-1].data["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("%parallel n_j", ["n_jobs="]),
+        ("%parallel n_jobs=2 verb", ["verbose="]),
+        ("%%parallel backend=th", ["threading"]),
+        ("%parallel prefer=", ["processes", "threads", "none"]),
+        ("%parallel strict=f", ["false"]),
+        ("%parallel nothing=", []),
+    ],
+)
+def test_keys_and_values_are_completed(notebook, line, expected):
+    code = f"from IPython.core.completer import *\nget_ipython().complete(None, {line!r}, {len(line)})[1]"
+    found = eval(notebook.value(code))
+    assert [one for one in found if one in expected] == expected
+    assert expected or not {"processes", "true"} & set(found)
+
+
+def test_unloading_takes_everything_back(kernel):
+    kernel.run("%load_ext parallelcfg\n%parallel n_jobs=3\n%unload_ext parallelcfg")
+    assert kernel.value("get_config().n_jobs is None") == "True"
+    (shown,) = kernel.run("%parallel")
+    assert "not found" in shown.text
+    assert kernel.run("%reload_ext parallelcfg") == []
+
+
+def test_the_example_runs(monkeypatch):
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    notebook = nbformat.read(EXAMPLE, as_version=4)
+    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=90).execute()
+    texts = [out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", ())]
+    assert any("Ada says hello" in text for text in texts)

@@ -1,0 +1,85 @@
+"""Trace files: what Perfetto expects, one call or a whole program."""
+
+import json
+import subprocess
+import sys
+
+from parallelcfg import Parallel, delayed
+
+PROGRAM = """
+import threading, sys
+from parallelcfg import Parallel, delayed
+
+def nested(x):
+    return sum(Parallel(n_jobs=2, backend="threading")(delayed(abs)(y) for y in range(x)))
+
+def work(name):
+    Parallel(n_jobs=2, backend="threading")(delayed(abs)(x) for x in range(5))
+
+if __name__ == "__main__":
+    Parallel(n_jobs=2)(delayed(nested)(x) for x in (2, 3))
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    left = Parallel(n_jobs=2, return_as="generator", backend="threading")(delayed(abs)(x) for x in range(3))
+    next(left)
+"""
+
+
+def check(events):
+    """Hold events against the trace event format, as far as it binds them."""
+    for event in events:
+        assert event["ph"] in {"M", "X", "b", "e"}
+        assert isinstance(event["name"], str)
+        assert {"pid", "tid"} <= event.keys()
+        if event["ph"] == "M":
+            assert event["name"] in {"process_name", "thread_name"}
+        else:
+            assert event["ts"] >= 0
+        if event["ph"] == "X":
+            assert event["dur"] >= 0
+        if event["ph"] in "be":
+            assert {"id", "cat"} <= event.keys()
+    opened = [event["id"] for event in events if event["ph"] == "b"]
+    assert opened == [event["id"] for event in events if event["ph"] == "e"]
+    named = {event["tid"] for event in events if event["name"] == "thread_name"}
+    assert {event["tid"] for event in events if event["ph"] == "X"} == named
+
+
+def test_a_call_becomes_a_trace(make_report, tmp_path):
+    report = make_report(failed={(0, 1)})
+    report.to_chrome_trace(tmp_path / "run.json")
+    trace = json.loads((tmp_path / "run.json").read_text())
+    check(trace["traceEvents"])
+    batches = [event for event in trace["traceEvents"] if event["ph"] == "X"]
+    assert len(batches) == 8
+    assert [event["args"]["failed"] for event in batches].count(1) == 1
+    assert {event["dur"] for event in batches} == {1_250_000}
+    assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_program_becomes_one_trace_with_all_its_calls(tmp_path):
+    program, target = tmp_path / "program.py", tmp_path / "run.json"
+    program.write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, program],
+        env={**dict(__import__("os").environ), "PARALLEL_TRACE": str(target)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    events = json.loads(target.read_text())["traceEvents"]
+    check(events)
+    calls = [event for event in events if event["ph"] == "b"]
+    assert len(calls) == 5
+    assert len({call["args"]["thread"] for call in calls}) == 4
+    assert all(call["args"]["place"].startswith(str(program)) for call in calls)
+
+
+def test_without_the_key_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Parallel()(delayed(abs)(x) for x in range(3))
+    assert list(tmp_path.iterdir()) == []

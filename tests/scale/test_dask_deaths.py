@@ -1,0 +1,62 @@
+"""Processes of a dask cluster that die in the middle of a call."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from parallelcfg import Parallel, WorkerLost, delayed, shutdown
+
+distributed = pytest.importorskip("distributed")
+
+
+def die_once(path):
+    flag = Path(path)
+    if not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+@pytest.mark.slow
+def test_a_worker_killed_mid_task_costs_a_retry_and_nothing_else(own_dask_processes, tmp_path):
+    keys = {"n_jobs": 2, "backend": "dask", "address": own_dask_processes.address, "batch_size": 1}
+    array = np.ones(200_000)
+    with Parallel(**keys) as parallel:
+        assert parallel(delayed(abs)(i) for i in range(4)) == [0, 1, 2, 3]
+        tasks = [delayed(np.sum)(array) for _ in range(5)] + [delayed(die_once)(str(tmp_path / "flag"))]
+        results = parallel(tasks + [delayed(np.sum)(array) for _ in range(5)])
+    assert results == [200_000] * 5 + ["alive"] + [200_000] * 5
+    shutdown()
+
+
+@pytest.mark.slow
+def test_a_lost_scheduler_is_an_error_within_seconds(own_dask_processes):
+    parallel = Parallel(n_jobs=2, backend="dask", address=own_dask_processes.address)
+
+    def tasks():
+        yield delayed(time.sleep)(0)
+        yield delayed(time.sleep)(60)
+        threading.Timer(0.3, own_dask_processes.kill, ["scheduler"]).start()
+
+    with pytest.raises(WorkerLost, match=r"the dask scheduler at tcp://\S+ was lost"):
+        parallel(tasks())
+    shutdown()
+
+
+def test_a_client_that_is_closed_in_the_middle_is_an_error_within_seconds(threads_cluster):
+    client = distributed.Client(threads_cluster, set_as_default=False)
+
+    def tasks():
+        yield delayed(time.sleep)(0)
+        yield delayed(time.sleep)(5)
+        threading.Timer(0.2, client.close).start()
+
+    with pytest.raises(WorkerLost, match="was lost"):
+        Parallel(n_jobs=2, backend="dask", client=client)(tasks())
