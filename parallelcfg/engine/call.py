@@ -174,32 +174,35 @@ class Call:
     def _tell(self, event: Any, *args: Any, **kwargs: Any) -> None:
         """Report an event to the dispatcher, and see to what follows from it."""
         with self._lock:
-            urgent = self._route(event(*args, **kwargs))
-        self._stop_what(urgent)
+            left = self._route(event(*args, **kwargs))
+        self._stop(left)
 
-    def _route(self, actions: list[Action]) -> list[Abort | Kill]:
+    def _route(self, actions: list[Action]) -> list[Abort | Kill | Finish]:
         """Queue actions for whoever performs them, under the lock that they were decided under: order counts.
 
-        What stops workers is returned, to be done without the lock.
+        What stops workers is returned, to be done without the lock, and the end, which comes after that: a
+        session whose call has ended may serve the next one.
         """
-        urgent: list[Abort | Kill] = []
+        left: list[Abort | Kill | Finish] = []
         for action in actions:
-            if isinstance(action, (Abort, Kill)):
-                urgent.append(action)
+            if isinstance(action, (Abort, Kill, Finish)):
+                left.append(action)
             elif isinstance(action, (Pull, Submit)):
                 self._for_driver.put(action)
             else:
                 self._for_consumer.put(action)
-                if isinstance(action, Finish) and self._for_driver is not self._for_consumer:
-                    self._for_driver.put(action)
-        return urgent
+        return left
 
-    def _stop_what(self, urgent: list[Abort | Kill]) -> None:
-        for action in urgent:
+    def _stop(self, actions: list[Abort | Kill | Finish]) -> None:
+        for action in actions:
             if isinstance(action, Abort):
                 self._session.abort()
-            else:
+            elif isinstance(action, Kill):
                 self._session.kill(action.batch_id)
+            else:
+                self._for_consumer.put(action)
+                if self._for_driver is not self._for_consumer:
+                    self._for_driver.put(action)
 
     def _perform(self, action: Action) -> None:
         if isinstance(action, Pull):
@@ -252,8 +255,8 @@ class Call:
                     outcome = Lost(late, suspect=0)  # too late to stop it, but not to say so
             self._recorder.ended(sent, outcome)
             self._show_progress()
-            urgent = self._route(self._dispatcher.done(batch_id, outcome))
-        self._stop_what(urgent)
+            left = self._route(self._dispatcher.done(batch_id, outcome))
+        self._stop(left)
 
     def _show_progress(self) -> None:
         """Have the driving thread show it, before it performs what is posted later."""

@@ -395,6 +395,22 @@ class TestLifecycle:
         once = ["configure 2", "start_call", "abort False", "stop_call", "terminate"]
         assert backend.events == [*once, *(event for event in once if event != "abort False")]
 
+    def test_the_call_ends_after_its_abort(self):
+        ended, early = threading.Event(), []
+
+        class Slow(Recording):
+            def abort_everything(self, ensure_ready=True):
+                early.append(ended.wait(0.2))  # the caller may not get on meanwhile
+                super().abort_everything(ensure_ready)
+
+            def stop_call(self):
+                ended.set()
+                super().stop_call()
+
+        with pytest.raises(ValueError, match="0"):
+            Parallel(2, backend=Slow())(delayed(fail_at)(i, 0) for i in range(4))
+        assert early == [False]
+
     def test_an_abort_that_joins_the_reporting_thread_does_not_deadlock(self):
         class Joining(FuturesBackend):
             def abort_everything(self, ensure_ready=True):

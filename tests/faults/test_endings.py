@@ -77,7 +77,7 @@ with Parallel(n_jobs=2, backend=backend) as p:
     "a call inside a task": """
 def outer():
     Parallel(n_jobs=2, backend=backend)(delayed(sleep)() for _ in range(2))
-tell(1)
+tell(4)
 run(delayed(outer)() for _ in range(2))
 """,
 }
