@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +33,6 @@ class Orders:
         Whether each task is noted on the board, and long batches are returned unfinished.
     in_caller : bool
         Tasks run in the thread that called: interrupts are the caller's own.
-    ticket : object
-        What the transport needs to send large results back.
     stream : tuple or None
         Where the tasks' own random streams start, if they have any.
     setup : tuple of callable
@@ -49,7 +47,6 @@ class Orders:
     stop: bool = True
     watched: bool = True
     in_caller: bool = False
-    ticket: Any = None
     stream: Root | None = None
     setup: tuple[Callable[[], object], ...] = ()
     habits: Habits | None = None

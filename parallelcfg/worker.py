@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from parallelcfg.orders import Orders
     from parallelcfg.transport.apart import Parcel
     from parallelcfg.transport.board import Board, Seat
+    from parallelcfg.transport.load import Ticket
 
 __all__ = ["SETUP", "run_apart", "run_bytes", "run_local", "start"]
 
@@ -134,16 +135,18 @@ def _inner_threads(orders: Orders, cpus: int) -> AbstractContextManager[None]:
     return limited_thread(orders.threads or cpus, explicit=orders.threads is not None)
 
 
-def run_bytes(payload: tuple[int, bytes, bytes, int, float | None]) -> Reply | Lost:
+def run_bytes(payload: tuple[int, bytes, Ticket | None, bytes, int, float | None]) -> Reply | Lost:
     """Run a batch in a worker process, where everything travels as bytes.
 
     Parameters
     ----------
     payload : tuple
-        (batch number, pickled orders, packed batch, number of tasks, seconds of patience or None).
+        (batch number, pickled orders, what the transport needs to send large results back, packed batch,
+        number of tasks, seconds of patience or None).
     """
-    batch_id, packed_orders, packed, count, patience = payload
+    batch_id, packed_orders, ticket, packed, count, patience = payload
     orders = _read_orders(packed_orders)
+    load.expect(ticket)
     scope = _scope_of(seat or board, orders)
     apply_limit(orders.threads or scope.cpus, explicit=orders.threads is not None)
     with entered(scope):
@@ -152,7 +155,7 @@ def run_bytes(payload: tuple[int, bytes, bytes, int, float | None]) -> Reply | L
         except BaseException as error:
             return _unreadable(error, count)
         catch_up()
-        dumps = partial(load.dumps, ticket=orders.ticket)
+        dumps = partial(load.dumps, ticket=ticket)
         return _pack(_run(seat or board, batch_id, batch, orders, patience), dumps)
 
 
@@ -164,7 +167,7 @@ def run_apart(
     Parameters
     ----------
     payload : tuple
-        As for `run_bytes`.
+        (batch number, pickled orders, packed batch, number of tasks, seconds of patience or None).
     *contents
         Large data that came another way.
     cpus : int, default 1
@@ -257,7 +260,6 @@ def _read_orders(packed: bytes) -> Orders:
     found = _orders
     if found is None or found[0] != packed:
         _orders = found = packed, pickle.loads(packed)
-        load.expect(found[1].ticket)
         if tell_parent is not None and found[1].habits is not None:
             adopt(found[1].habits, tell_parent)
         for prepare in found[1].setup:

@@ -74,7 +74,7 @@ class Parcel:
             raise next(filter(None, refusals), error) from None
         self.left = monotonic()
         packed_orders = pickle.dumps(orders, pickle.HIGHEST_PROTOCOL)
-        return partial, (worker.run_bytes, (batch_id, packed_orders, packed, len(batch), patience))
+        return partial, (worker.run_bytes, (batch_id, packed_orders, None, packed, len(batch), patience))
 
 
 @dataclass(frozen=True, slots=True)

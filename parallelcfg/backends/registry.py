@@ -23,6 +23,7 @@ __all__ = [
     "BUILT_IN",
     "check_params",
     "default_backend",
+    "is_built_in",
     "known_backends",
     "make_backend",
     "register_parallel_backend",
@@ -102,7 +103,7 @@ def make_backend(spec: object, params: Mapping[str, Any]) -> Backend:
         If the backend has no such parameter; the message lists those it has.
     """
     if isinstance(spec, str):
-        if spec in BUILT_IN and spec not in _registered:  # known to have the protocol: asking costs 10 us
+        if is_built_in(spec):  # known to have the protocol: asking costs 10 us
             return cast("Backend", _call(spec, _built_in(spec), params))
         return _native(_call(spec, _factory(spec), params), spec)
     if isinstance(spec, type) or not _is_backend(spec):
@@ -117,6 +118,11 @@ def make_backend(spec: object, params: Mapping[str, Any]) -> Backend:
     if params:
         raise TypeError(f"backend is an instance already, so it takes no {', '.join(map(repr, params))}")
     return _native(spec)
+
+
+def is_built_in(spec: object) -> bool:
+    """Whether a value of the key ``backend`` names one of this package's own."""
+    return isinstance(spec, str) and spec in BUILT_IN and spec not in _registered
 
 
 def _factory(name: str) -> Callable[..., Any]:

@@ -94,10 +94,13 @@ class Key:
         ValueError
             With a text that says what was expected.
         """
-        return value if self._is_plainly_right(value) else self._field.validate(value)
+        return value if self.is_plainly_right(value) else self._field.validate(value)
 
-    def _is_plainly_right(self, value: object) -> bool:
-        """Whether the value is valid, and its own canonical form, by the plain facts of the declaration."""
+    def is_plainly_right(self, value: object) -> bool:
+        """Whether the value is valid, and its own canonical form, by the plain facts of the declaration.
+
+        What is said of such a value is the same on every machine and at every time.
+        """
         facts = self._declared
         if type(value) is str:
             return value in facts.words

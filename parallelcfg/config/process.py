@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from parallelcfg.config.machine import Machine
-    from parallelcfg.config.resolve import Resolver
+    from parallelcfg.config.resolve import Recent, Resolver
     from parallelcfg.errors import ParallelWarning, Problem
 
     Layer = Mapping[str, Sourced]
@@ -60,6 +60,7 @@ class Process:
     def __init__(self, machine: Machine | None = None) -> None:
         self._machine = machine
         self._resolver: Resolver | None = None
+        self._recent: Recent | None = None
         self._told: set[str] = set()
         self.layers: tuple[Layer, ...] = ()
         self.notices: tuple[Problem, ...] = ()
@@ -74,6 +75,15 @@ class Process:
 
             self._resolver = Resolver(self._machine or Machine())
         return self._resolver
+
+    @property
+    def recent(self) -> Recent:
+        """What the latest calls came to."""
+        if self._recent is None:
+            from parallelcfg.config.resolve import Recent
+
+            self._recent = Recent()
+        return self._recent
 
     def base(self) -> Config:
         """The configuration outside of all contexts."""

@@ -24,16 +24,18 @@ from parallelcfg.config.surroundings import Surroundings
 from parallelcfg.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from parallelcfg.config.machine import Machine
     from parallelcfg.config.places import Reader
 
-__all__ = ["Base", "Resolver", "check_code", "extend"]
+__all__ = ["Base", "Recent", "Resolver", "check_code", "extend"]
 
 _TABLES = tuple(name for name, key in KEYS.items() if key.is_table)
 _PLAIN_KEYS = tuple(name for name in KEYS if name not in _TABLES)
 _PLAIN_SET = frozenset(_PLAIN_KEYS)
+#: So many calls are remembered.
+_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,33 @@ def extend(config: Config, layer: Mapping[str, Sourced]) -> Config:
     if says_tables or config.backend_params:
         changed["backend_params"] = MappingProxyType(nest(chain, "backend_params"))
     return replace(config, **changed, sources=MappingProxyType(chain))  # type: ignore[arg-type]  # as in build
+
+
+class Recent:
+    """What the latest calls came to: a loop calls from the same line with the same arguments over and over.
+
+    Only values that are plainly right are kept, whose meaning depends on nothing but themselves.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[Hashable, tuple[Config, Config]] = {}
+
+    def key(self, values: Mapping[str, object], origin: Origin) -> Hashable | None:
+        """What these values are found by; None where the result must not be kept."""
+        if not all(name in KEYS and KEYS[name].is_plainly_right(value) for name, value in values.items()):
+            return None
+        return origin, tuple(values), tuple(map(type, values.values())), *values.values()
+
+    def find(self, key: Hashable, below: Config) -> Config | None:
+        """What the values made of the configuration ``below``, if that is still known."""
+        before, config = self._found.get(key, (None, None))
+        return config if before is below else None
+
+    def keep(self, key: Hashable, below: Config, config: Config) -> None:
+        """Remember it."""
+        if len(self._found) >= _KEPT:
+            self._found.clear()
+        self._found[key] = below, config
 
 
 def _tables(chain: Mapping[str, Sourced]) -> Mapping[str, Mapping[str, object]]:

@@ -5,8 +5,7 @@ The session never knows which: both kinds are `Work`, a function and its payload
 
 from __future__ import annotations
 
-import pickle
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from parallelcfg import worker
 from parallelcfg.backends.base import Work
@@ -20,8 +19,12 @@ if TYPE_CHECKING:
 
     from parallelcfg.core.tasks import Batch
     from parallelcfg.orders import Orders
+    from parallelcfg.transport.apart import Apart
+    from parallelcfg.transport.reduce import Sharing
 
-__all__ = ["ApartCodec", "ByteCodec", "Codec", "LocalCodec", "Refused"]
+__all__ = ["ApartCodec", "Codec", "LocalCodec", "Refused", "SharingCodec"]
+
+C = TypeVar("C", bound="Carrier")
 
 
 class Refused(Exception):
@@ -104,11 +107,11 @@ class LocalCodec:
         """Nothing is shared, nothing is left."""
 
 
-class ByteCodec:
-    """For backends that use processes: batches become bytes, large buffers go through the arena."""
+class _ByteCodec(Generic[C]):
+    """Batches become bytes; large data take the carrier's way."""
 
-    def __init__(self, orders: Orders, carrier: Carrier) -> None:
-        self._orders = pickle.dumps(orders, protocol=pickle.HIGHEST_PROTOCOL)
+    def __init__(self, orders: bytes, carrier: C) -> None:
+        self._orders = orders
         self._carrier = carrier
         self.traffic = Traffic()
 
@@ -149,10 +152,18 @@ class ByteCodec:
         self.traffic.shared = self._carrier.bytes_shared
 
     def _work(self, batch_id: int, packed: Any, count: int, patience: float | None) -> Work:
-        return Work(worker.run_bytes, (batch_id, self._orders, packed, count, patience))
+        raise NotImplementedError
 
 
-class ApartCodec(ByteCodec):
+class SharingCodec(_ByteCodec["Sharing"]):
+    """For backends that use processes: large data go through the arena."""
+
+    def _work(self, batch_id: int, packed: Any, count: int, patience: float | None) -> Work:
+        ticket = self._carrier.ticket
+        return Work(worker.run_bytes, (batch_id, self._orders, ticket, packed, count, patience))
+
+
+class ApartCodec(_ByteCodec["Apart"]):
     """For clusters: batches become bytes, large data go through the cluster's own store."""
 
     def _work(self, batch_id: int, packed: Any, count: int, patience: float | None) -> Work:

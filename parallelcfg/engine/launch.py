@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from parallelcfg.config.cpus import split_budget
 from parallelcfg.engine.call import Call
-from parallelcfg.engine.codec import ApartCodec, ByteCodec, LocalCodec
-from parallelcfg.engine.plan import orders_for
+from parallelcfg.engine.codec import ApartCodec, LocalCodec, SharingCodec
 from parallelcfg.threadpools.limits import limited
 
 if TYPE_CHECKING:
@@ -74,17 +73,17 @@ def launch(
 def _codec(plan: Plan, session: Session) -> Codec:
     traits = plan.backend.traits
     if traits.shares_memory or traits.pickles_itself:
-        return LocalCodec(orders_for(plan, None))
+        return LocalCodec(plan.orders)
     if traits.cluster:
         from parallelcfg.transport.apart import Apart
 
         cluster = cast("ClusterSession", session)
-        return ApartCodec(orders_for(plan, None), Apart(plan.config, cluster.put, cluster.chosen))
+        return ApartCodec(plan.packed_orders, Apart(plan.config, cluster.put, cluster.chosen))
     from parallelcfg.transport.reduce import Sharing
 
     # No file reaches another host, so there everything travels in the pickle
     sharing = Sharing(replace(plan.config, max_nbytes=None) if traits.multi_host else plan.config)
-    return ByteCodec(orders_for(plan, sharing.ticket), sharing)
+    return SharingCodec(plan.packed_orders, sharing)
 
 
 def open_session(plan: Plan) -> Session:

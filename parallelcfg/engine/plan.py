@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import pickle
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parallelcfg import worker
 from parallelcfg.backends.possible import is_daemon, no_processes, no_threads
-from parallelcfg.backends.registry import check_params, default_backend, make_backend
+from parallelcfg.backends.registry import check_params, default_backend, is_built_in, make_backend
 from parallelcfg.backends.select import (
     NEEDS_SHARED_MEMORY,
     Substitution,
@@ -28,15 +29,23 @@ from parallelcfg.randomness import root_of
 from parallelcfg.transport.habits import habits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from parallelcfg.backends.base import Backend
     from parallelcfg.config.snapshot import Config
+    from parallelcfg.randomness import Root
+    from parallelcfg.transport.habits import Habits
 
-__all__ = ["Plan", "make_plan", "orders_for"]
+__all__ = ["Plan", "make_plan"]
 
 _QUIET_DEPTH = 2
+#: Backends that are nothing but their parameters: one object of theirs serves any number of calls.
+_STATELESS = frozenset({"loky", "threading", "multiprocessing", "sequential"})
+#: So many plans are remembered.
+_KEPT = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Plan:
     """What a call will do.
 
@@ -62,6 +71,34 @@ class Plan:
     cpus: int
     depth: int
     substitutions: tuple[Substitution, ...] = ()
+    _last: tuple[tuple[Any, ...], Orders, bytes] | None = field(default=None, repr=False)
+
+    @property
+    def orders(self) -> Orders:
+        """What the workers need to know; the same object while nothing that it depends on has changed."""
+        return self._latest_orders()[1]
+
+    @property
+    def packed_orders(self) -> bytes:
+        """The same for worker processes."""
+        seen, orders, packed = self._latest_orders()
+        if not packed:
+            packed = pickle.dumps(orders, pickle.HIGHEST_PROTOCOL)
+            self._last = seen, orders, packed
+        return packed
+
+    def _latest_orders(self) -> tuple[tuple[Any, ...], Orders, bytes]:
+        config, traits = self.config, self.backend.traits
+        around = get_config() if traits.in_caller else None
+        taken = habits(forward_logs=config.forward_logs) if traits.uses_processes else None
+        seen = around, root_of(config), tuple(worker.SETUP), taken
+        last = self._last
+        if last is None or last[0][0] is not around or last[0][1:] != seen[1:]:
+            self._last = last = seen, _orders_for(self, *seen), b""
+        return last
+
+
+_plans: dict[int, tuple[Config, Surroundings, Plan]] = {}
 
 
 def make_plan(config: Config) -> Plan:
@@ -83,6 +120,10 @@ def make_plan(config: Config) -> Plan:
     depth = worker.depth if scope is None else scope.depth
     cpus = cpu_count()
     around = _surroundings(config, depth, (scope and scope.backend) or default_backend())
+    known = _plans.get(id(config))
+    if known is not None and known[0] is config and known[1] == around and known[2].cpus == cpus:
+        _announce(config, known[2].substitutions, depth)
+        return known[2]
     choice = select(config, around)
     substitutions = [] if choice.substitution is None else [choice.substitution]
     backend = make_backend(choice.backend, _params(config, choice.backend, choice.substitution))
@@ -101,8 +142,13 @@ def make_plan(config: Config) -> Plan:
         backend = make_backend("sequential", {})
     if config.timeout is not None and not backend.traits.times_tasks:
         substitutions.append(_no_timeout(config.timeout, backend))
-    _announce(config, substitutions, depth)
-    return Plan(config, backend, n_jobs, cpus, depth, tuple(substitutions))
+    plan = Plan(config, backend, n_jobs, cpus, depth, tuple(substitutions))
+    _announce(config, plan.substitutions, depth)
+    if is_built_in(choice.backend) and choice.backend in _STATELESS and not config.backend_params:
+        if len(_plans) >= _KEPT:
+            _plans.clear()
+        _plans[id(config)] = config, around, plan  # with the configuration, so that its number stays its own
+    return plan
 
 
 def _surroundings(config: Config, depth: int, default: str) -> Surroundings:
@@ -116,17 +162,20 @@ def _surroundings(config: Config, depth: int, default: str) -> Surroundings:
     )
 
 
-def orders_for(plan: Plan, ticket: object) -> Orders:
-    """What the workers of a call need to know."""
+def _orders_for(
+    plan: Plan,
+    around: Config | None,
+    stream: Root | None,
+    setup: tuple[Callable[[], object], ...],
+    taken: Habits | None,
+) -> Orders:
     config = plan.config
     stop = config.on_error == "raise" and config.retries == 0
     threads = config.inner_max_num_threads
-    if plan.backend.traits.in_caller:  # nothing runs beside it: nested calls have all CPUs, at the same depth
-        scope = Scope(_for_same_level(config), plan.depth, plan.cpus)
+    if around is not None:  # nothing runs beside it: nested calls have all CPUs, at the same depth
+        scope = Scope(_for_same_level(config, around), plan.depth, plan.cpus)
         watched = config.timeout is not None
-        return Orders(
-            scope, (plan.cpus,), threads, stop, watched=watched, in_caller=True, stream=root_of(config)
-        )
+        return Orders(scope, (plan.cpus,), threads, stop, watched=watched, in_caller=True, stream=stream)
     budgets = split_budget(plan.cpus, plan.n_jobs)
     nested = plan.backend.name if plan.backend.traits.nests else None
     inherited = config.for_tasks()
@@ -134,21 +183,11 @@ def orders_for(plan: Plan, ticket: object) -> Orders:
         sources = {key: said for key, said in inherited.sources.items() if key != "trace"}
         inherited = replace(inherited, trace=None, sources=MappingProxyType(sources))
     scope = Scope(inherited, plan.depth + 1, budgets[-1], nested)
-    return Orders(
-        scope,
-        budgets,
-        threads,
-        stop,
-        ticket=ticket,
-        stream=root_of(config),
-        setup=tuple(worker.SETUP),
-        habits=habits(forward_logs=config.forward_logs) if plan.backend.traits.uses_processes else None,
-    )
+    return Orders(scope, budgets, threads, stop, stream=stream, setup=setup, habits=taken)
 
 
-def _for_same_level(config: Config) -> Config:
+def _for_same_level(config: Config, around: Config) -> Config:
     """The configuration of tasks in the caller's thread: who runs nested calls is not this call's to say."""
-    around = get_config()
     keys = ("n_jobs", "backend")
     inherited = config.for_tasks()
     sources = {**inherited.sources, **{key: around.sources[key] for key in keys if key in around.sources}}
@@ -197,7 +236,7 @@ def _no_timeout(timeout: float, backend: Backend) -> Substitution:
     return Substitution("timeout", f"{timeout:g}", "none", rule)
 
 
-def _announce(config: Config, substitutions: list[Substitution], depth: int) -> None:
+def _announce(config: Config, substitutions: Sequence[Substitution], depth: int) -> None:
     """Warn of each substitution once; under ``strict``, refuse.
 
     Calls inside of nested calls give way without a warning, as joblib's do: every worker would print it.
