@@ -1,12 +1,14 @@
-"""Pools: threads that take batches from one queue. What each does with a batch is its `Member`'s affair.
+"""Pools: each thread of a pool has a desk, where its batches are put.
 
 ::
 
-    PoolSession.submit ──▶ Pool: queue ──▶ thread of member 0 ──▶ runs it, or drives a worker process
-                                      ├──▶ thread of member 1         │
-                                      └──▶ ...          done ◀────────┘
+    PoolSession.submit ──▶ Pool ──▶ idle desk ──▶ its thread runs the batch, or drives a worker process
+                             └────▶ backlog ──▶ whichever thread is done first     │
+                                                  done ◀───────────────────────────┘
 
 A thread of a pool is a daemon: it keeps no interpreter from ending. It is started when there is work for it.
+A member may begin a batch while it is submitted, in the submitting thread: a worker process that is idle gets
+a small one at once, not when its thread has been woken.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections import deque
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -49,16 +52,22 @@ class Assignment:
         Whom to tell.
     revoked : bool
         It shall not be begun any more.
+    begun : bool
+        The member has begun it already.
     """
 
     batch_id: int
     work: Work
     done: Done
     revoked: bool = False
+    begun: bool = False
 
 
 class Member(Protocol):
     """Who runs batches for one thread of a pool."""
+
+    def begin(self, assignment: Assignment) -> None:
+        """Begin a batch before `run` is called, if that takes no time; called by whoever submits it."""
 
     def run(self, assignment: Assignment) -> Reply | Lost:
         """Run a batch to its end."""
@@ -71,6 +80,18 @@ class Member(Protocol):
 
     def forsake(self) -> None:
         """Let go, in a forked child, of the parent's worker."""
+
+
+class _Desk:
+    """Where a thread of a pool gets its batches."""
+
+    __slots__ = ("inbox", "member", "ordinal", "thread")
+
+    def __init__(self, ordinal: int) -> None:
+        self.ordinal = ordinal
+        self.inbox: SimpleQueue[Assignment | None] = SimpleQueue()
+        self.thread: threading.Thread
+        self.member: Member | None = None  # made by the thread
 
 
 class Pool:
@@ -100,13 +121,12 @@ class Pool:
         self._idle_timeout = idle_timeout
         self._owner = os.getpid()
         self._lock = threading.Lock()
-        self._queue: SimpleQueue[Assignment | None] = SimpleQueue()
         self._out: dict[int, Assignment] = {}
         self._busy: dict[int, Member] = {}
+        self._backlog: deque[Assignment] = deque()
+        self._idle: list[_Desk] = []
+        self._desks: set[_Desk] = set()
         self._vacant = list(range(size - 1, -1, -1))
-        self._threads: dict[int, threading.Thread] = {}
-        self._members: set[Member] = set()
-        self._spare = 0  # threads without work, less the batches that wait in the queue
         self._stopped = False
         _pools.add(self)
 
@@ -120,11 +140,13 @@ class Pool:
         with self._lock:
             if self._stopped:
                 raise WorkerLost("the pool of workers was stopped")
-            if self._spare <= 0 and self._vacant:
-                self._hire()
-            self._spare -= 1
+            if self._idle:
+                desk = self._idle.pop()
+                self._assign(assignment, desk)
+                desk.inbox.put(assignment)
+            elif not self._vacant or not self._hire(assignment):
+                self._backlog.append(assignment)
             self._out[batch_id] = assignment
-        self._queue.put(assignment)
 
     def kill(self, batch_id: int) -> None:
         """Stop whoever runs a batch; its loss is reported as any other."""
@@ -144,77 +166,97 @@ class Pool:
         """End all threads and members: when they are idle, or at once and without a word to anybody."""
         with self._lock:
             self._stopped = True
-            threads = list(self._threads.values())
+            desks = list(self._desks)
             if kill:
                 self._drop()
-                for member in self._members:
-                    member.kill()
-        for _ in threads:
-            self._queue.put(None)
+                for desk in desks:
+                    if desk.member is not None:
+                        desk.member.kill()
+        for desk in desks:
+            desk.inbox.put(None)
         deadline = monotonic() + _GRACE
-        for thread in threads if wait and not self._busy else ():  # what can't be killed is not waited for
-            thread.join(max(0.0, deadline - monotonic()))
+        for desk in desks if wait and not self._busy else ():  # what can't be killed is not waited for
+            desk.thread.join(max(0.0, deadline - monotonic()))
 
     def forsake(self) -> None:
         """Let go, in a forked child, of the parent's workers."""
-        for member in self._members:
-            member.forsake()
+        for desk in self._desks:
+            if desk.member is not None:
+                desk.member.forsake()
 
     def _drop(self) -> list[Assignment]:
         """Forget all batches, and kill where possible; what can't be killed stays busy."""
         dropped, self._out = list(self._out.values()), {}
+        self._backlog.clear()
         for assignment in dropped:
             assignment.revoked = True
         self._busy = {batch: member for batch, member in self._busy.items() if not member.kill()}
         return dropped
 
-    def _hire(self) -> None:
-        ordinal = self._vacant.pop()
-        thread = threading.Thread(
-            target=self._serve, args=(ordinal,), name=f"parallelcfg-{ordinal}", daemon=True
+    def _hire(self, assignment: Assignment) -> bool:
+        """Start a thread for a batch; False where it has to wait for another thread."""
+        desk = _Desk(self._vacant.pop())
+        desk.inbox.put(assignment)
+        desk.thread = threading.Thread(
+            target=self._serve, args=(desk,), name=f"parallelcfg-{desk.ordinal}", daemon=True
         )
         try:
-            thread.start()
+            desk.thread.start()
         except RuntimeError:  # the system or the end of the interpreter allows no more
-            self._vacant.append(ordinal)
-            if not self._threads:
+            self._vacant.append(desk.ordinal)
+            if not self._desks:
                 raise
-            return
-        self._threads[ordinal] = thread
-        self._spare += 1
+            return False
+        self._desks.add(desk)
+        return True
 
-    def _serve(self, ordinal: int) -> None:
-        member = self._make(ordinal)
+    def _assign(self, assignment: Assignment, desk: _Desk) -> None:
+        """Give a batch to an idle member, under the lock: it is neither killed nor ended meanwhile."""
+        assert desk.member is not None
+        self._busy[assignment.batch_id] = desk.member
+        desk.member.begin(assignment)
+
+    def _serve(self, desk: _Desk) -> None:
+        member = self._make(desk.ordinal)
         with self._lock:
-            self._members.add(member)
-        while (assignment := self._next(ordinal)) is not None:
-            outcome = self._run(assignment, member)
-            if outcome is not None:
-                assignment.done(assignment.batch_id, outcome)
-            del assignment, outcome  # while idle, hold nothing of the user's
+            desk.member = member
+        while (assignment := self._next(desk)) is not None:
+            while assignment is not None:
+                outcome = self._run(assignment, member)
+                if outcome is not None:
+                    assignment.done(assignment.batch_id, outcome)
+                del outcome
+                assignment = self._take(desk)
         member.end()
         with self._lock:
-            self._members.discard(member)
+            self._desks.discard(desk)
 
-    def _next(self, ordinal: int) -> Assignment | None:
+    def _next(self, desk: _Desk) -> Assignment | None:
         """The next batch; None when this thread shall end."""
         while True:
             try:
-                return self._queue.get(timeout=self._idle_timeout)
+                return desk.inbox.get(timeout=self._idle_timeout)
             except Empty:
                 with self._lock:
-                    if self._spare > 0:  # else a batch is on its way
-                        self._spare -= 1
-                        self._vacant.append(ordinal)
-                        self._threads.pop(ordinal)
+                    if desk in self._idle:  # else a batch is on its way
+                        self._idle.remove(desk)
+                        self._vacant.append(desk.ordinal)
                         return None
+
+    def _take(self, desk: _Desk) -> Assignment | None:
+        """A batch of the backlog; None where there is none, and the thread has nothing to do."""
+        with self._lock:
+            if self._backlog:
+                return self._backlog.popleft()
+            self._idle.append(desk)
+            return None
 
     def _run(self, assignment: Assignment, member: Member) -> Reply | Lost | None:
         """Run a batch; None where nobody wants to hear of it any more."""
         batch_id = assignment.batch_id
         with self._lock:
-            if assignment.revoked:
-                self._spare += 1
+            if assignment.revoked and not assignment.begun:
+                self._busy.pop(batch_id, None)
                 return None
             self._busy[batch_id] = member
         try:
@@ -222,7 +264,6 @@ class Pool:
         except BaseException as error:
             outcome = Lost(error)
         with self._lock:
-            self._spare += 1
             self._busy.pop(batch_id, None)
             return None if self._out.pop(batch_id, None) is None else outcome
 

@@ -30,6 +30,9 @@ class _Thread:
     def __init__(self, ordinal: int) -> None:
         worker.board.take_seat(ordinal)  # a pool makes each member in the thread that will run its batches
 
+    def begin(self, assignment: Assignment) -> None:
+        """Only the thread itself can."""
+
     def run(self, assignment: Assignment) -> Reply | Lost:
         """Run a batch to its end."""
         return assignment.work()

@@ -34,6 +34,8 @@ log = logging.getLogger("parallelcfg")
 
 #: How long a worker may take to end after its parent has hung up.
 _GRACE = 2.0
+#: Bytes that an idle worker's pipe takes at once.
+_SMALL = 1 << 16
 
 _birth = threading.Lock()
 
@@ -85,10 +87,19 @@ class WorkerProcess:
         self._served = 0
         self._size_at_first = 0
 
+    def begin(self, assignment: Assignment) -> None:
+        """Send a small batch to the idle worker, if there is one."""
+        if self._process is None:
+            return
+        message = _message(assignment)
+        if len(message) <= _SMALL:
+            with suppress(OSError):  # it has died: `run` will notice
+                self._send(message)
+                assignment.begun = True
+
     def run(self, assignment: Assignment) -> Reply | Lost:
         """Run a batch to its end, or to the worker's."""
-        work = assignment.work
-        message = pickle.dumps((work.run, work.payload), PROTOCOL)
+        begun = assignment.begun
         while True:
             fresh = self._process is None
             try:
@@ -96,10 +107,15 @@ class WorkerProcess:
                     self._start()
             except Exception as error:
                 return _not_started(error)
-            if assignment.revoked:  # looked at after the start, before which nobody could be killed
+            if (
+                assignment.revoked and not begun
+            ):  # looked at after the start, before which nobody could be killed
                 return Lost(WorkerLost("the call has ended"), innocent=True)
             try:
-                outcome = self._exchange(message)
+                if not begun:
+                    self._send(_message(assignment))
+                begun = False
+                outcome = self._receive()
             except (EOFError, OSError):
                 lost = self._bury(assignment.batch_id)
                 if fresh:  # nobody's fault but its own: a second try would end the same way
@@ -158,9 +174,12 @@ class WorkerProcess:
         self._process = process
         log.debug("worker %s started", process.pid)
 
-    def _exchange(self, message: bytes) -> Reply | Lost:
+    def _send(self, message: bytes) -> None:
         assert self._connection is not None
         self._connection.send_bytes(message)
+
+    def _receive(self) -> Reply | Lost:
+        assert self._connection is not None
         while True:
             answer = pickle.loads(self._connection.recv_bytes())
             if not isinstance(answer, dict):
@@ -203,6 +222,10 @@ class WorkerProcess:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _message(assignment: Assignment) -> bytes:
+    return pickle.dumps((assignment.work.run, assignment.work.payload), PROTOCOL)
 
 
 def start_helpers(start_method: str) -> None:

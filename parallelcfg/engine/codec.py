@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from parallelcfg.core.tasks import Batch
     from parallelcfg.orders import Orders
-    from parallelcfg.transport.apart import Apart
-    from parallelcfg.transport.reduce import Sharing
 
 __all__ = ["ApartCodec", "Codec", "LocalCodec", "Refused", "SharingCodec"]
 
