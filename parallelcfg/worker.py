@@ -145,9 +145,8 @@ def run_bytes(payload: tuple[int, bytes, Ticket | None, bytes, int, float | None
         number of tasks, seconds of patience or None).
     """
     batch_id, packed_orders, ticket, packed, count, patience = payload
-    orders = _read_orders(packed_orders)
+    orders, scope = _read_orders(packed_orders)
     load.expect(ticket)
-    scope = _scope_of(seat or board, orders)
     apply_limit(orders.threads or scope.cpus, explicit=orders.threads is not None)
     with entered(scope):
         try:  # inside the scope: unpacking imports the user's modules, which may hold loops of their own
@@ -176,7 +175,7 @@ def run_apart(
     from parallelcfg.transport import apart
 
     batch_id, packed_orders, parcel, count, patience = payload
-    orders = _read_orders(packed_orders)
+    orders, _ = _read_orders(packed_orders)
     threads, explicit = orders.threads or cpus, orders.threads is not None
     scope = replace(orders.scope, cpus=cpus)
     with entered(scope), limited(threads, explicit=explicit), limited_thread(threads, explicit=explicit):
@@ -251,20 +250,21 @@ def start(own: Seat, level: int, send: Callable[[object], None]) -> None:
 depth = 0
 
 
-_orders: tuple[bytes, Orders] | None = None
+_orders: tuple[bytes, Orders, Scope] | None = None
 
 
-def _read_orders(packed: bytes) -> Orders:
-    """Unpickle a call's orders once, not once per batch."""
+def _read_orders(packed: bytes) -> tuple[Orders, Scope]:
+    """Unpickle a call's orders once, not once per batch; and what this worker's tasks inherit under them."""
     global _orders  # noqa: PLW0603 - a cache of one entry: a worker seldom serves two calls at a time
     found = _orders
     if found is None or found[0] != packed:
-        _orders = found = packed, pickle.loads(packed)
+        orders: Orders = pickle.loads(packed)
+        _orders = found = packed, orders, _scope_of(seat or board, orders)
         if tell_parent is not None and found[1].habits is not None:
             adopt(found[1].habits, tell_parent)
         for prepare in found[1].setup:
             prepare()
-    return found[1]  # not from the global: another thread may have put another call's orders there
+    return found[1:]  # not from the global: another thread may have put another call's orders there
 
 
 def _name() -> str:

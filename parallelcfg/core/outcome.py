@@ -66,6 +66,18 @@ class Reply:
     started: float = 0.0
     peak_rss: int = 0
 
+    def __reduce__(self) -> tuple[type[Reply], tuple[Any, ...]]:
+        # What `dataclass` makes for this takes longer than pickling the values of a short batch
+        return Reply, (
+            self.values,
+            self.ran,
+            self.failures,
+            self.seconds,
+            self.worker,
+            self.started,
+            self.peak_rss,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Lost:

@@ -5,7 +5,7 @@ The session never knows which: both kinds are `Work`, a function and its payload
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from parallelcfg import worker
 from parallelcfg.backends.base import Work
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
     from parallelcfg.core.tasks import Batch
     from parallelcfg.orders import Orders
+    from parallelcfg.transport.reduce import Sharing
 
 __all__ = ["ApartCodec", "Codec", "LocalCodec", "Refused", "SharingCodec"]
-
-C = TypeVar("C", bound="Carrier")
 
 
 class Refused(Exception):
@@ -105,10 +104,10 @@ class LocalCodec:
         """Nothing is shared, nothing is left."""
 
 
-class _ByteCodec(Generic[C]):
+class _ByteCodec:
     """Batches become bytes; large data take the carrier's way."""
 
-    def __init__(self, orders: bytes, carrier: C) -> None:
+    def __init__(self, orders: bytes, carrier: Carrier) -> None:
         self._orders = orders
         self._carrier = carrier
         self.traffic = Traffic()
@@ -153,15 +152,19 @@ class _ByteCodec(Generic[C]):
         raise NotImplementedError
 
 
-class SharingCodec(_ByteCodec["Sharing"]):
+class SharingCodec(_ByteCodec):
     """For backends that use processes: large data go through the arena."""
 
+    def __init__(self, orders: bytes, sharing: Sharing) -> None:
+        super().__init__(orders, sharing)
+        self._sharing = sharing
+
     def _work(self, batch_id: int, packed: Any, count: int, patience: float | None) -> Work:
-        ticket = self._carrier.ticket
+        ticket = self._sharing.ticket
         return Work(worker.run_bytes, (batch_id, self._orders, ticket, packed, count, patience))
 
 
-class ApartCodec(_ByteCodec["Apart"]):
+class ApartCodec(_ByteCodec):
     """For clusters: batches become bytes, large data go through the cluster's own store."""
 
     def _work(self, batch_id: int, packed: Any, count: int, patience: float | None) -> Work:

@@ -39,6 +39,7 @@ class Ticket(NamedTuple):
 
 
 _bases: set[str] = set()
+_expected: Ticket | None = None
 
 
 def loads(data: bytes) -> Any:
@@ -82,7 +83,9 @@ def explain_read_only(error: BaseException) -> str | None:
 
 def expect(ticket: Ticket | None) -> None:
     """Keep in mind where the parent of this worker has its folders."""
-    if ticket is not None:
+    global _expected  # noqa: PLW0603 - the batches of a call come with the same ticket
+    if ticket is not None and ticket != _expected:
+        _expected = ticket
         _bases.update(map(os.path.dirname, ticket.folders))
 
 
