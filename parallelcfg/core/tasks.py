@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Batch", "Call", "call_text", "columns", "take"]
+__all__ = ["Batch", "Call", "all_the_same", "call_text", "columns", "take"]
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -194,7 +194,7 @@ class _Gathered:
 
     def _add_functions(self, functions: tuple[Any, ...], tasks: list[Any]) -> None:
         first = self._functions[0] if self._functions else functions[0]
-        alike = functions[0] is first and _all_the_same(functions)
+        alike = functions[0] is first and all_the_same(functions)
         if not all(map(callable, functions[:1] if alike else functions)):
             _refuse(self._first + self.count, tasks)
         if alike and len(self._functions) <= 1:
@@ -226,7 +226,8 @@ def _all_of(kind: type, items: Sequence[Any]) -> bool:
     return list(map(type, items)).count(kind) == len(items)
 
 
-def _all_the_same(items: Sequence[Any]) -> bool:
+def all_the_same(items: Sequence[Any]) -> bool:
+    """Whether all items are one object, or objects that can't be told apart. There is at least one."""
     first = items[0]
     if type(first) in _EQUAL_ONLY_TO_THEMSELVES:
         return items.count(first) == len(items)

@@ -11,6 +11,7 @@ from parallelcfg import worker
 from parallelcfg.backends.base import Work
 from parallelcfg.core.outcome import Failure
 from parallelcfg.report import Traffic
+from parallelcfg.transport.common import Common
 from parallelcfg.transport.failures import traceback_text
 from parallelcfg.transport.refusal import refusal
 
@@ -115,7 +116,7 @@ class _ByteCodec:
     def pack(self, batch_id: int, batch: Batch, patience: float | None) -> Work:
         """Make a batch ready for the session; raises `Refused` where tasks can't be pickled."""
         try:
-            packed = self._carrier.dumps(batch, user=batch_id, name=None)
+            packed = self._carrier.dumps(self._folded(batch), user=batch_id, name=None)
         except Exception:
             failures = [
                 Failure(position, error, traceback_text(error))
@@ -144,6 +145,10 @@ class _ByteCodec:
         """Remove what the call has shared. Idempotent."""
         self._carrier.close()
 
+    def _folded(self, batch: Batch) -> Batch:
+        """The batch as it is pickled."""
+        return batch
+
     def _count(self) -> None:
         self.traffic.pickled = self._carrier.bytes_pickled
         self.traffic.shared = self._carrier.bytes_shared
@@ -158,6 +163,10 @@ class SharingCodec(_ByteCodec):
     def __init__(self, orders: bytes, sharing: Sharing) -> None:
         super().__init__(orders, sharing)
         self._sharing = sharing
+        self._common = Common(sharing)
+
+    def _folded(self, batch: Batch) -> Batch:
+        return self._common.folded(batch)
 
     def _work(self, batch_id: int, packed: Any, count: int, patience: float | None) -> Work:
         ticket = self._sharing.ticket

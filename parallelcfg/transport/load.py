@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from parallelcfg.transport.layout import Array
 
-__all__ = ["Ticket", "dumps", "expect", "explain_read_only", "loads", "remove_orphans"]
+__all__ = ["Ticket", "dumps", "expect", "explain_read_only", "loads", "read", "remove_orphans"]
 
 
 class Ticket(NamedTuple):
@@ -42,10 +42,18 @@ _bases: set[str] = set()
 _expected: Ticket | None = None
 
 
-def loads(data: bytes) -> Any:
+def loads(data: bytes | memoryview) -> Any:
     """Unpickle what the parent sent."""
     found = pickle.loads(data)
     return open_envelope(found) if type(found) is Envelope else found
+
+
+def read(path: str, nbytes: int) -> Any:
+    """Unpickle what the parent keeps in a file of the call's arena."""
+    from parallelcfg.transport.mapping import buffer
+
+    with memoryview(buffer(path, nbytes, readonly=True, remove=False)) as view:
+        return loads(view)
 
 
 def dumps(obj: object, ticket: Ticket | None) -> bytes:

@@ -99,6 +99,14 @@ class Sharing(FileStore):
         self._arena.warn()
         return data
 
+    def keep(self, data: bytes) -> str | None:
+        """Put a pickle into a file that stays until `close`; None where there is no room or no sharing."""
+        return (
+            None
+            if self._threshold is None
+            else self._arena.save("common", lambda: [memoryview(data)], len(data))
+        )
+
     def loads(self, data: bytes) -> Any:
         """Unpickle what `load.dumps` made in a worker. Only once: the files of large results are removed."""
         self._received += len(data)

@@ -1,0 +1,137 @@
+"""What comes with every task is pickled once for a call."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from parallelcfg import Parallel, delayed
+from parallelcfg.core.tasks import columns
+from parallelcfg.errors import TaskNotPicklable
+from parallelcfg.transport import load
+from parallelcfg.transport.common import Common
+
+
+class Counted:
+    """Knows how often it was pickled, and weighs enough to be worth a file."""
+
+    pickled = 0
+
+    def __init__(self, size=200_000):
+        self.content = bytes(size)
+
+    def __getstate__(self):
+        type(self).pickled += 1
+        return self.__dict__
+
+
+@pytest.fixture(autouse=True)
+def _none_so_far():
+    Counted.pickled = 0
+
+
+def size_of(counted, *_):
+    return len(counted.content)
+
+
+def size_of_named(_, *, settings):
+    return len(settings.content)
+
+
+@pytest.fixture
+def fold(make_sharing):
+    sharing = make_sharing()
+    common = Common(sharing)
+
+    def through(*tasks):
+        data = sharing.dumps(common.folded(columns(0, list(tasks))))
+        return data, [function(*args, **kwargs) for function, args, kwargs in load.loads(data).calls()]
+
+    return through
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_an_argument_of_every_task_is_pickled_once(backend, batch_size):
+    value = Counted()
+    parallel = Parallel(n_jobs=2, backend=backend, batch_size=batch_size)
+    assert parallel(delayed(size_of)(value, i) for i in range(30)) == [200_000] * 30
+    assert Counted.pickled == 1
+
+
+def test_a_keyword_argument_of_every_task_is_pickled_once():
+    value = Counted()
+    parallel = Parallel(n_jobs=2, batch_size=3)
+    assert parallel(delayed(size_of_named)(i, settings=value) for i in range(30)) == [200_000] * 30
+    assert Counted.pickled == 1
+
+
+def test_without_shared_memory_it_is_pickled_once_too():
+    value = Counted()
+    parallel = Parallel(n_jobs=2, batch_size=3, max_nbytes=None)
+    assert parallel(delayed(size_of)(value, i) for i in range(30)) == [200_000] * 30
+    assert Counted.pickled == 1
+
+
+def test_a_closure_is_pickled_once():
+    value = Counted()
+
+    def inner(number):
+        return len(value.content) + number
+
+    parallel = Parallel(n_jobs=2, batch_size=2)
+    assert parallel(delayed(inner)(i) for i in range(20)) == [200_000 + i for i in range(20)]
+    assert Counted.pickled == 1
+
+
+def test_it_travels_by_reference(fold):
+    value = Counted()
+    data, results = fold((size_of, (value,), {}), (size_of, (value,), {}))
+    assert results == [200_000, 200_000]
+    assert len(data) < 1000
+
+
+def test_each_batch_has_a_copy_of_its_own(fold):
+    value = {number: str(number) for number in range(20_000)}
+    assert fold((dict.popitem, (value,), {}))[1] == [(19_999, "19999")]
+    assert fold((dict.popitem, (value,), {}))[1] == [(19_999, "19999")]
+
+
+def test_tasks_with_data_of_their_own_pay_for_one_look(fold):
+    for _ in range(5):
+        fold((size_of, (Counted(),), {}))
+    assert Counted.pickled == 5
+
+
+def test_small_arguments_stay_in_the_batch(fold):
+    shared = {"a": 1}
+    _, (first, second) = fold((tuple, ([shared, 1],), {}), (tuple, ([shared, 2],), {}))
+    assert first[0] is second[0]
+
+
+def test_arguments_within_an_object_stay_mapped():
+    def kind(table):
+        return type(table["array"]).__name__, float(table["array"][0])
+
+    table = {"array": np.ones(500_000)}
+    assert Parallel(n_jobs=2, batch_size=2)(delayed(kind)(table) for _ in range(8)) == [("memmap", 1.0)] * 8
+
+
+def test_a_frame_that_comes_with_every_task_is_written_once():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x": np.arange(500_000.0)})
+    parallel = Parallel(n_jobs=2, batch_size=2)
+    assert parallel(delayed(_total)(frame) for _ in range(12)) == [frame["x"].sum()] * 12
+    assert parallel.report.traffic.shared < 1.5 * frame["x"].nbytes
+
+
+def _total(frame):
+    return float(frame["x"].sum())
+
+
+def test_what_cannot_be_pickled_is_still_its_tasks_error():
+    table = {"lock": threading.Lock()}
+    with pytest.raises(TaskNotPicklable, match=r"args\[0\]\['lock'\]"):
+        Parallel(n_jobs=2, batch_size=2)(delayed(id)(table) for _ in range(4))
