@@ -54,12 +54,11 @@ def _timed(call, arguments) -> float:
 
 
 def _write_files(arrays) -> None:
-    """What sharing costs at least: the arrays live on, so that each has a file until the call ends."""
-    names = [Path(f"/dev/shm/benchmark-{os.getpid()}-{number}") for number in range(len(arrays))]
-    for name, array in zip(names, arrays, strict=True):
+    """What sharing costs at least: the bytes of each array written into a file there."""
+    name = Path(f"/dev/shm/benchmark-{os.getpid()}")
+    for array in arrays:
         with name.open("xb", buffering=0) as file:
             file.write(array.data)
-    for name in names:
         name.unlink()
 
 

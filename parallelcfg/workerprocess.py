@@ -41,6 +41,9 @@ __all__ = ["IMPORTING_MAIN", "Birth", "main"]
 #: Exit code of a process that found itself importing the user's main module, which has no guard.
 IMPORTING_MAIN = 67
 
+#: Seconds without work after which a worker keeps nothing of the last call mapped.
+_LINGER = 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class Birth:
@@ -113,6 +116,8 @@ class _Channel:
         """Run batches until the parent hangs up."""
         while True:
             try:
+                if load.holds() and not self._connection.poll(_LINGER):
+                    load.let_go()
                 request = self._connection.recv_bytes()
             except (EOFError, OSError):
                 return

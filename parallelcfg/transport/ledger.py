@@ -1,8 +1,12 @@
 """Which stored file is still needed, by which batches. Pure bookkeeping: no files, no locks.
 
 A file outlives the batches that use it as long as its array is alive in the parent: further tasks may get
-the same array. Where nothing can be said about an object's life (buffers, views of mapped files), the entry
-holds the object itself, and lives as long as batches use it.
+the same array. But most arrays are passed to one task only, and pages that are used again cost a fraction of
+fresh ones. So of the files that one batch has used, and none uses now, only some megabytes stay; an array
+that comes again after that is written a second time, and then stays.
+
+Where nothing can be said about an object's life (buffers, views of mapped files), the entry holds the object
+itself, and lives as long as batches use it.
 """
 
 from __future__ import annotations
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
 __all__ = ["Entry", "Ledger"]
+
+#: Bytes of files that wait for their array to come again.
+_WAITING = 1 << 27
 
 
 @dataclass(eq=False, slots=True)
@@ -32,15 +39,30 @@ class Entry:
         Its file, to be removed with the entry.
     holds : object
         The object that was stored, or a weak reference to it.
+    nbytes : int
+        Size of the file.
     users : set
         The batches that use it.
+    again : bool
+        Whether more than one batch has used it.
     """
 
     key: Hashable
     value: Any
     path: str | None
     holds: Any
+    nbytes: int = 0
     users: set[Hashable] = field(default_factory=set)
+    again: bool = False
+    _used: bool = False
+
+    def use(self, user: Hashable) -> bool:
+        """Note that a batch uses it; whether that is news."""
+        if user in self.users:
+            return False
+        self.users.add(user)
+        self.again, self._used = self.again or self._used, True
+        return True
 
     @property
     def lives(self) -> bool:
@@ -55,6 +77,9 @@ class Ledger:
         self._entries: dict[Hashable, Entry] = {}
         self._of_user: dict[Hashable, list[Entry]] = {}
         self._died: deque[Entry] = deque()
+        self._waiting: deque[Entry] = deque()
+        self._waiting_bytes = 0
+        self._sent_away: dict[Hashable, ref[Any]] = {}
 
     def find(self, key: Hashable, obj: object) -> Entry | None:
         """The entry of an object, if it has one; a key may have been another object's before."""
@@ -63,9 +88,13 @@ class Ledger:
             return None
         return entry
 
-    def add(self, key: Hashable, value: Any, path: str | None, obj: object, *, weak: bool) -> Entry:
+    def add(
+        self, key: Hashable, value: Any, path: str | None, obj: object, nbytes: int = 0, *, weak: bool
+    ) -> Entry:
         """Enter an object; weakly where its own life says how long the file is needed."""
-        entry = Entry(key, value, path, obj)
+        entry = Entry(key, value, path, obj, nbytes)
+        before = self._sent_away.pop(key, None)
+        entry.again = before is not None and before() is obj
         if weak:
             died = self._died  # not self: a cycle would keep what other entries hold
             # The callback may come in the middle of anything, so that it only takes a note.
@@ -75,8 +104,7 @@ class Ledger:
 
     def use(self, entry: Entry, user: Hashable) -> None:
         """Note that a batch uses an entry."""
-        if user not in entry.users:
-            entry.users.add(user)
+        if entry.use(user):
             self._of_user.setdefault(user, []).append(entry)
 
     def release(self, user: Hashable) -> None:
@@ -89,10 +117,24 @@ class Ledger:
         """The files that nobody needs any more; each is named once."""
         while self._died:
             entry = self._died.popleft()
-            if entry.users or entry.lives:
+            if entry.users:
                 continue
-            if self._entries.get(entry.key) is entry:
-                del self._entries[entry.key]
-            if entry.path is not None:
-                yield entry.path
-                entry.path = None
+            if entry.lives:
+                if not entry.again and entry.path is not None:
+                    self._waiting.append(entry)
+                    self._waiting_bytes += entry.nbytes
+            else:
+                yield from self._dropped(entry)
+        while self._waiting_bytes > _WAITING:
+            entry = self._waiting.popleft()
+            self._waiting_bytes -= entry.nbytes
+            if not entry.users and not entry.again and entry.path is not None:
+                self._sent_away[entry.key] = entry.holds
+                yield from self._dropped(entry)
+
+    def _dropped(self, entry: Entry) -> Iterator[str]:
+        if self._entries.get(entry.key) is entry:
+            del self._entries[entry.key]
+        if entry.path is not None:
+            yield entry.path
+            entry.path = None

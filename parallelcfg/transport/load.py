@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -20,7 +21,17 @@ if TYPE_CHECKING:
 
     from parallelcfg.transport.layout import Array
 
-__all__ = ["Ticket", "dumps", "expect", "explain_read_only", "loads", "read", "remove_orphans"]
+__all__ = [
+    "Ticket",
+    "dumps",
+    "expect",
+    "explain_read_only",
+    "holds",
+    "let_go",
+    "loads",
+    "read",
+    "remove_orphans",
+]
 
 
 class Ticket(NamedTuple):
@@ -81,19 +92,30 @@ def dumps(obj: object, ticket: Ticket | None) -> bytes:
         raise
 
 
+def holds() -> bool:
+    """Whether arguments are kept mapped for further batches."""
+    mapping = sys.modules.get("parallelcfg.transport.mapping")  # without it nothing was mapped
+    return mapping is not None and bool(mapping.holds())
+
+
+def let_go() -> None:
+    """Keep no argument mapped."""
+    sys.modules["parallelcfg.transport.mapping"].let_go()
+
+
 def explain_read_only(error: BaseException) -> str | None:
     """What to do about an exception that comes of writing into an argument; None if it does not."""
-    import sys
-
-    mapping = sys.modules.get("parallelcfg.transport.mapping")  # without it nothing was mapped
+    mapping = sys.modules.get("parallelcfg.transport.mapping")
     return None if mapping is None else mapping.explain_read_only(error)
 
 
 def expect(ticket: Ticket | None) -> None:
-    """Keep in mind where the parent of this worker has its folders."""
+    """A batch of this call comes: keep in mind where the parent of this worker has its folders."""
     global _expected  # noqa: PLW0603 - the batches of a call come with the same ticket
     if ticket is not None and ticket != _expected:
         _expected = ticket
+        if holds():
+            let_go()  # the last call is over
         _bases.update(map(os.path.dirname, ticket.folders))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from collections import OrderedDict, deque
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary, ref
@@ -18,12 +19,18 @@ from parallelcfg.transport.files import open_private, owner
 if TYPE_CHECKING:
     from parallelcfg.transport.layout import Array, Layout
 
-__all__ = ["argument", "born", "buffer", "explain_read_only", "result", "user_map"]
+__all__ = ["argument", "born", "buffer", "explain_read_only", "holds", "let_go", "result", "user_map"]
 
 _ACCESS = {"r": mmap.ACCESS_READ, "r+": mmap.ACCESS_WRITE, "c": mmap.ACCESS_COPY}
 
 #: Shared arrays that live in this process, by path: two references to one of them give one mapping.
 born: WeakValueDictionary[str, mmap.mmap] = WeakValueDictionary()
+
+#: Arguments that this worker has mapped lately, and mappings of those that came again. Mapping anew for every
+#: batch would cost several times what reading does: each page is found again by a fault.
+_lately: deque[tuple[str, str]] = deque(maxlen=64)
+_again: OrderedDict[tuple[str, str], mmap.mmap] = OrderedDict()
+_MOST_AGAIN = 16
 
 _alive: set[ref[mmap.mmap]] = set()
 _has_mapped_read_only = False
@@ -31,12 +38,36 @@ _has_mapped_read_only = False
 
 def argument(path: str, layout: Layout, mode: str, writeable: bool) -> Array:
     """An array of the parent's as a `numpy.memmap` of the arena's file."""
-    fd = open_private(path, os.O_RDWR if mode == "r+" else os.O_RDONLY)
-    try:
-        mapped = _map(fd, layout.nbytes, mode)
-    finally:
-        os.close(fd)
+    key = path, mode
+    mapped = _again.get(key)
+    if mapped is None:
+        fd = open_private(path, os.O_RDWR if mode == "r+" else os.O_RDONLY)
+        try:
+            mapped = _map(fd, layout.nbytes, mode)
+        finally:
+            os.close(fd)
+        if mode != "c":  # private copies are for one batch
+            _note(key, mapped)
     return _memmap(path, layout, mode, writeable, mapped)
+
+
+def _note(key: tuple[str, str], mapped: mmap.mmap) -> None:
+    if key not in _lately:
+        _lately.append(key)
+        return
+    _again[key] = mapped
+    if len(_again) > _MOST_AGAIN:
+        _again.popitem(last=False)
+
+
+def holds() -> bool:
+    """Whether arguments are kept mapped for further batches."""
+    return bool(_again)
+
+
+def let_go() -> None:
+    """Keep none: the call may be over, and their memory is gone only with the last mapping."""
+    _again.clear()
 
 
 def user_map(path: str, layout: Layout, start: int, mode: str, writeable: bool) -> Array:

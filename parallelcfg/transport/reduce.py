@@ -162,7 +162,7 @@ class Sharing(FileStore):
         if path is None:
             return None
         reduced = argument, (path, layout, self._mode, array.flags.writeable)
-        return self._enter(id(array), reduced, path, array, weak=True)
+        return self._enter(id(array), reduced, path, array, layout.nbytes, weak=True)
 
     def _store_buffer(self, view: memoryview) -> Stored | None:
         place = address(view)
@@ -186,6 +186,8 @@ class Sharing(FileStore):
             self._sent_shared += nbytes
         return path
 
-    def _enter(self, key: Hashable, value: Any, path: str | None, obj: object, *, weak: bool) -> Any:
-        self._ledger.use(self._ledger.add(key, value, path, obj, weak=weak), self._user)
+    def _enter(
+        self, key: Hashable, value: Any, path: str | None, obj: object, nbytes: int = 0, *, weak: bool
+    ) -> Any:
+        self._ledger.use(self._ledger.add(key, value, path, obj, nbytes, weak=weak), self._user)
         return value

@@ -1,5 +1,7 @@
 """The pure parts, against models."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,7 +72,12 @@ def test_large_arrays_come_in_pieces():
 
 
 class Thing:
-    """Something that can die."""
+    """Something that can die. Its number is never another's, as its address may be."""
+
+    _numbers = itertools.count()
+
+    def __init__(self):
+        self.number = next(self._numbers)
 
 
 STEPS = st.lists(
@@ -93,7 +100,7 @@ def test_a_file_is_obsolete_exactly_when_object_and_batches_are_gone(steps):
             entry = ledger.find(key, things[key])
             if entry is None:
                 entry = ledger.add(key, "value", f"file {number}", things[key], weak=True)
-                files[entry.path] = key, things[key].__hash__()
+                files[entry.path] = key, things[key].number
                 users[entry.path] = set()
             path = entry.path
             ledger.use(entry, batch)
@@ -107,7 +114,7 @@ def test_a_file_is_obsolete_exactly_when_object_and_batches_are_gone(steps):
         new = list(ledger.obsolete())
         assert removed.isdisjoint(new)
         removed.update(new)
-        alive = {(key, thing.__hash__()) for key, thing in enumerate(things)}
+        alive = {(key, thing.number) for key, thing in enumerate(things)}
         expected = {path for path, owner in files.items() if owner not in alive and not users[path]}
         assert removed == expected
 

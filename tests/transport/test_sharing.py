@@ -2,12 +2,15 @@
 
 import dataclasses
 import gc
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
+from parallelcfg import Parallel, delayed
 from parallelcfg.transport import load
 
 RNG = np.random.default_rng(0)
@@ -345,3 +348,45 @@ def test_many_results_alive_at_once_do_not_exhaust_descriptors(make_sharing, mon
     assert [int(array[-1]) for array in results] == list(range(20))
     results[-1][0] = 7
     assert all(array.flags.writeable for array in results)
+
+
+def _first_of(array):
+    return float(array[0])
+
+
+def _mapped_here(array):
+    from parallelcfg.transport import mapping
+
+    return [key[0] == array.filename for key in mapping._again]
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_an_array_that_comes_again_is_mapped_once_by_a_worker(mode):
+    array = np.ones(500_000)
+    with Parallel(n_jobs=2, batch_size=1, mmap_mode=mode) as parallel:
+        assert parallel(delayed(_first_of)(array) for _ in range(20)) == [1.0] * 20
+        held = parallel(
+            delayed(_mapped_here)(array) for _ in range(8)
+        )  # one worker has at least four of them
+    assert ([True] in held) == (mode != "c")
+    assert all(one in ([], [True]) for one in held)  # nothing of the call before
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell what is mapped")
+def test_an_idle_worker_keeps_nothing_mapped():
+    array = np.ones(500_000)
+    with Parallel(n_jobs=2, batch_size=1) as parallel:
+        parallel(delayed(_first_of)(array) for _ in range(20))
+        workers = psutil.Process().children(recursive=True)
+        deadline = time.monotonic() + 10
+        while any(_maps_of(worker) for worker in workers):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def _maps_of(process):
+    """Whether a process has a file of the arena mapped."""
+    try:
+        return "argument-" in Path(f"/proc/{process.pid}/maps").read_text(encoding="ascii", errors="replace")
+    except OSError:  # it has ended
+        return False
