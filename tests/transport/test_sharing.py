@@ -2,11 +2,11 @@
 
 import dataclasses
 import gc
+import os
 import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
@@ -376,17 +376,18 @@ def test_an_array_that_comes_again_is_mapped_once_by_a_worker(mode):
 def test_an_idle_worker_keeps_nothing_mapped():
     array = np.ones(500_000)
     with Parallel(n_jobs=2, batch_size=1) as parallel:
-        parallel(delayed(_first_of)(array) for _ in range(20))
-        workers = psutil.Process().children(recursive=True)
+        workers = set(parallel(delayed(_worker_of)(array) for _ in range(20)))
         deadline = time.monotonic() + 10
-        while any(_maps_of(worker) for worker in workers):
+        while any(map(_maps, workers)):
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
 
-def _maps_of(process):
+def _worker_of(array):
+    assert array[0] == 1.0
+    return os.getpid()
+
+
+def _maps(pid):
     """Whether a process has a file of the arena mapped."""
-    try:
-        return "argument-" in Path(f"/proc/{process.pid}/maps").read_text(encoding="ascii", errors="replace")
-    except OSError:  # it has ended
-        return False
+    return "argument-" in Path(f"/proc/{pid}/maps").read_text(encoding="ascii", errors="replace")
