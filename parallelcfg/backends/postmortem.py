@@ -89,11 +89,13 @@ def resident_memory(pid: int) -> int:
 
 def descendants(pid: int) -> list[int]:
     """The processes below a process, as far as the system tells."""
-    found: list[int] = []
-    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, "".join(_lines(str(thread))).split()):
-            found += [child, *descendants(child)]
-    return found
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:  # it has just ended
+        return []
+    lists = ("".join(_lines(f"/proc/{pid}/task/{thread}/children")) for thread in threads)
+    children = [int(child) for children in lists for child in children.split()]
+    return children + [process for child in children for process in descendants(child)]
 
 
 def _group(*files: str) -> int | None:

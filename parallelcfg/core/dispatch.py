@@ -298,9 +298,9 @@ class Dispatcher:
         slot.missing -= len(faults)
         actions: list[Action] = []
         if slot.missing == 0:
-            for ready in self._release.put(slot.sequence, slot):
-                self._unread += ready.size
-                actions.append(Deliver(ready.size, tuple(ready.parts)))
+            self._unread += slot.size  # what waits for a slow batch before it is memory too
+            ready = self._release.put(slot.sequence, slot)
+            actions += [Deliver(slot.size, tuple(slot.parts)) for slot in ready]
         return actions + self._fill() + self._drained()
 
     def _drained(self) -> list[Action]:

@@ -292,6 +292,18 @@ class TestPulling:
         assert [type(action) for action in actions] == [Deliver]
         assert machine.taken(1) == [Pull(1)]
 
+    def test_results_that_wait_for_a_slow_batch_count_as_unread(self):
+        machine = dispatcher(batch_size=5, unread=20)
+        machine.start()
+        actions = machine.pulled(batch(0, 5), exhausted=False)  # which is never done
+        pulled = 5
+        while any(isinstance(action, Pull) for action in actions):
+            actions = machine.pulled(batch(pulled, 5), exhausted=False)
+            pulled += 5
+            (submit,) = (action for action in actions if isinstance(action, Submit))
+            actions = machine.done(submit.batch_id, Reply([0] * 5, 5))
+        assert pulled == 5 + 20
+
     def test_a_source_that_raises_ends_the_call(self):
         machine = dispatcher()
         machine.start()

@@ -1,13 +1,17 @@
 """Nothing stays behind, however a process ends; and nothing of a living process is touched."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
+from parallelcfg import Parallel, delayed
 from parallelcfg.transport import arena, files, load
 
 USE = """
@@ -213,3 +217,26 @@ def test_a_folder_that_fills_up_while_it_is_removed_is_removed(tmp_path, monkeyp
     Path(folder, "early").write_bytes(b"x")
     files.remove_folder(folder)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ten_thousand_calls_with_an_array_leave_nothing():
+    array, me = np.ones(250_000), psutil.Process()
+
+    def state():
+        gc.collect()
+        processes = [me, *me.children(recursive=True)]
+        return (
+            [process.num_fds() for process in processes],
+            sum(f"-{me.pid}-" in path.name for path in Path("/dev/shm").iterdir()),
+        )
+
+    with Parallel(n_jobs=2) as parallel:
+        for _ in range(500):
+            parallel(delayed(len)(array) for _ in range(2))
+        before, resident = state(), me.memory_info().rss
+        for _ in range(9_500):
+            parallel(delayed(len)(array) for _ in range(2))
+        assert state() == before
+        assert me.memory_info().rss - resident < 5 << 20

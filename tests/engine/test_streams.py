@@ -1,0 +1,61 @@
+"""Long streams of results: bounded in memory, whoever is slow."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+import pytest
+
+from parallelcfg import Parallel, delayed
+
+
+class Source:
+    """Endless tasks, and how many of them were taken."""
+
+    def __init__(self, function):
+        self.taken = 0
+        self._function = function
+
+    def __iter__(self):
+        for number in itertools.count():
+            self.taken += 1
+            yield delayed(self._function)(number)
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, "auto"])
+def test_results_behind_a_slow_task_stay_within_max_pending_results(batch_size):
+    opened, bound = threading.Event(), 50
+
+    def first_is_slow(number):
+        if number == 0:
+            opened.wait()
+        return number
+
+    source = Source(first_is_slow)
+    parallel = Parallel(
+        n_jobs=2,
+        backend="threading",
+        return_as="generator",
+        max_pending_results=bound,
+        batch_size=batch_size,
+        pre_dispatch=4,
+    )
+    stream = parallel(source)
+    while parallel.report.counts.done < bound:  # the other thread goes on until it may not
+        threading.Event().wait(0.01)
+    largest = 50 if batch_size == "auto" else batch_size
+    opened.set()
+    assert [next(stream) for _ in range(200)] == list(range(200))
+    assert source.taken <= 200 + 2 * bound + 5 * largest
+    stream.close()
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "sequential"])
+def test_an_endless_source_can_be_read_for_a_while_and_dropped(backend):
+    source = Source(abs)
+    stream = Parallel(n_jobs=2, backend=backend, return_as="generator", max_pending_results=1000)(source)
+    assert list(itertools.islice(stream, 20_000)) == list(range(20_000))
+    del stream
+    taken = source.taken
+    assert taken <= 20_000 + 6 * 1000
