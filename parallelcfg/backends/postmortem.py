@@ -90,10 +90,10 @@ def resident_memory(pid: int) -> int:
 def descendants(pid: int) -> list[int]:
     """The processes below a process, as far as the system tells."""
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
     except OSError:  # it has just ended
         return []
-    lists = ("".join(_lines(f"/proc/{pid}/task/{thread}/children")) for thread in threads)
+    lists = ("".join(_lines(str(thread / "children"))) for thread in threads)
     children = [int(child) for children in lists for child in children.split()]
     return children + [process for child in children for process in descendants(child)]
 

@@ -109,14 +109,15 @@ def available_cpus(
         known = _remembered_machine()
     else:
         known = _read_machine(root or "/", machine or os.cpu_count)
+    ceiling, *grants = _texts(environ)
     return report(
         Readings(
             machine=known.cpus,
             affinity=None if allowed is None else len(allowed),
             cores=_physical_cores(allowed, root or "/") if only_physical_cores else None,
             quotas=known.quotas,
-            ceiling=environ.get(CEILING, ""),
-            grants=tuple([environ.get(name, "") for name in SCHEDULERS]),
+            ceiling=ceiling,
+            grants=tuple(grants),
         )
     )
 
@@ -145,6 +146,19 @@ def split_budget(cpus: int, workers: int) -> tuple[int, ...]:
     """
     share, extra = divmod(max(cpus, workers), workers)
     return (share + 1,) * extra + (share,) * (workers - extra)
+
+
+_VARIABLES = (CEILING, *SCHEDULERS)
+_ENCODED = tuple(map(os.fsencode, _VARIABLES))
+
+
+def _texts(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables' values, empty where unset."""
+    # What is below `os.environ` on POSIX tells in a tenth of the time that, as mostly, none is set
+    raw = getattr(environ, "_data", None)
+    if isinstance(raw, dict) and os.name == "posix" and not any(map(raw.__contains__, _ENCODED)):
+        return ("",) * len(_VARIABLES)
+    return tuple([environ.get(name, "") for name in _VARIABLES])
 
 
 class _Machine(NamedTuple):
