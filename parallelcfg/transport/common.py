@@ -33,7 +33,8 @@ class _Pickled:
     """Stands for an object in a batch: loaded, it is the object."""
 
     def __init__(self, data: bytes, path: str | None) -> None:
-        self._reduced = (load.loads, (data,)) if path is None else (load.read, (path, len(data)))
+        inline = path is None
+        self._reduced = (load.loads, (data,)) if inline else (load.read, (path, load.digest(data)))
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return self._reduced

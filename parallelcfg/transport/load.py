@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from parallelcfg.transport import pickling
-from parallelcfg.transport.files import SHARED, owner, save, sweep
+from parallelcfg.transport.files import SHARED, open_private, owner, save, sweep
 from parallelcfg.transport.store import Envelope, FileStore, Stored, address, open_envelope, seal
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ticket",
+    "digest",
     "dumps",
     "expect",
     "explain_read_only",
@@ -53,18 +54,35 @@ _bases: set[str] = set()
 _expected: Ticket | None = None
 
 
-def loads(data: bytes | memoryview) -> Any:
+def loads(data: bytes) -> Any:
     """Unpickle what the parent sent."""
     found = pickle.loads(data)
     return open_envelope(found) if type(found) is Envelope else found
 
 
-def read(path: str, nbytes: int) -> Any:
-    """Unpickle what the parent keeps in a file of the call's arena."""
-    from parallelcfg.transport.mapping import buffer
+def digest(data: bytes) -> bytes:
+    """What `read` knows a pickle by."""
+    from hashlib import sha256  # not at the top: few calls need it
 
-    with memoryview(buffer(path, nbytes, readonly=True, remove=False)) as view:
-        return loads(view)
+    return sha256(data).digest()
+
+
+def read(path: str, expected: bytes) -> Any:
+    """Unpickle what the parent keeps in a file of the call's arena.
+
+    A pickle can run code. So it is loaded from this process's own memory, and only if its digest is the one
+    that came through the worker's pipe.
+
+    Raises
+    ------
+    PermissionError
+        If it is not, or if anybody else can have written the file.
+    """
+    with open(open_private(path, os.O_RDONLY), "rb") as file:
+        data = file.read()
+    if digest(data) != expected:
+        raise PermissionError(errno.EPERM, "not what the caller wrote", path)
+    return loads(data)
 
 
 def dumps(obj: object, ticket: Ticket | None) -> bytes:

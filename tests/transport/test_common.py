@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,3 +137,12 @@ def test_what_cannot_be_pickled_is_still_its_tasks_error():
     table = {"lock": threading.Lock()}
     with pytest.raises(TaskNotPicklable, match=r"args\[0\]\['lock'\]"):
         Parallel(n_jobs=2, batch_size=2)(delayed(id)(table) for _ in range(4))
+
+
+def test_a_file_that_is_not_what_was_written_is_refused(make_sharing):
+    sharing = make_sharing()
+    data = sharing.dumps(Common(sharing).folded(columns(0, [(size_of, (Counted(),), {})])))
+    (path,) = Path(sharing.ticket.folders[0]).glob("common-*")
+    path.write_bytes(pickle.dumps("something else"))
+    with pytest.raises(PermissionError, match="not what the caller wrote"):
+        load.loads(data)
