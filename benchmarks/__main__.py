@@ -71,6 +71,10 @@ def _row(result: dict) -> str:
     """A line of a Markdown table."""
     cells = [f"{name} {_number(median)}" for name, median in result["medians"].items()]
     ratios = [f"{ratio:.2f} x {name}" + _verdict(result, name) for name, ratio in result["ratios"].items()]
+    if result["limit"] is not None:
+        ratios.append(
+            f"{'within' if result['within'] else 'NOT within'} {result['limit']:g} {result['unit']}"
+        )
     return f"| {result['workload']} | {result['unit']} | {', '.join(cells)} | {', '.join(ratios)} |"
 
 

@@ -39,6 +39,8 @@ class Workload:
         Measured rounds, after one that is not counted.
     goals : dict of str to float
         What our figure must be, as a multiple of that contender's.
+    limit : float, optional
+        What our figure may be at the most, in the workload's unit.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Workload:
     amount: float = 1.0
     rounds: int = 7
     goals: dict[str, float] = field(default_factory=dict)
+    limit: float | None = None
 
     @property
     def more_is_better(self) -> bool:
@@ -89,6 +92,8 @@ def summary(workload: Workload, figures: dict[str, list[float]]) -> dict[str, ob
         "medians": medians,
         "ratios": {name: ours / median for name, median in list(medians.items())[1:]},
         "goals": workload.goals,
+        "limit": workload.limit,
+        "within": workload.limit is None or ours <= workload.limit,
         "met": {
             name: (ours / medians[name] >= goal)
             if workload.more_is_better

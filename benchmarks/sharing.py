@@ -110,7 +110,7 @@ def _results(pool) -> list[Workload]:
 def _calls() -> Workload:
     array = np.ones(250_000)
 
-    def many(package, times: int = 50):
+    def many(package, times: int = 10):
         def run() -> float:
             began = perf_counter()
             for _ in range(times):

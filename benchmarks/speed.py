@@ -91,7 +91,7 @@ def warm_call(pools: Pools) -> list[Workload]:
     }
     return [
         Workload("warm call of 2 tasks, loky", "ms", loky, goals={"joblib": 1 / 15, "executor.submit": 1.3}),
-        Workload("warm call of 2 tasks, threading", "ms", threads),
+        Workload("warm call of 2 tasks, threading", "ms", threads, limit=0.15),
     ]
 
 
@@ -259,9 +259,12 @@ def configuration() -> list[Workload]:
             "Parallel() under three contexts",
             "us",
             {name: partial(nested, package) for name, package in both.items()},
-            goals={"joblib": 0.5},
+            limit=30,
         ),
         Workload(
-            "effective_n_jobs()", "us", {name: partial(jobs, package) for name, package in both.items()}
+            "effective_n_jobs()",
+            "us",
+            {name: partial(jobs, package) for name, package in both.items()},
+            limit=15,
         ),
     ]
