@@ -1,4 +1,4 @@
-"""The backend of examples/backend-plugin, installed beside this package and chosen by a file alone."""
+"""The backend of examples/backend-plugin, installed by pip and chosen by a file alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import tomli
 
 PLUGIN = Path(__file__).parents[2] / "examples" / "backend-plugin"
 
@@ -24,19 +23,23 @@ command = ["{python}"]
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A folder with the package and its metadata, as an installer leaves them."""
-    folder = tmp_path_factory.mktemp("site")
-    project = tomli.loads((PLUGIN / "pyproject.toml").read_text())["project"]
-    shutil.copytree(PLUGIN / "parallelcfg_command", folder / "parallelcfg_command")
-    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    )
-    lines = []
-    for group, points in project["entry-points"].items():
-        lines += [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())]
-    (info / "entry_points.txt").write_text("\n".join(lines))
+    """A folder that pip has installed it into."""
+    source, folder = tmp_path_factory.mktemp("source") / "plugin", tmp_path_factory.mktemp("site")
+    shutil.copytree(PLUGIN, source)
+    offline = ["--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        *offline,
+        "--target",
+        str(folder),
+        str(source),
+    ]
+    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    assert list(folder.glob("parallelcfg_command-*.dist-info/entry_points.txt"))
     return folder
 
 
