@@ -51,12 +51,15 @@ class Part:
         Which of the values are no results (their tasks failed).
     faults : tuple of (int, Fault)
         Errors that stand in a result's place, by position in the delivery.
+    attempt : int
+        Which try of these tasks gave the values.
     """
 
     positions: Sequence[int]
     values: Any
     holes: frozenset[int] = frozenset()
     faults: tuple[tuple[int, Fault], ...] = ()
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +86,11 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Hand these results, ``count`` in all, to the consumer."""
+    """Hand these results, ``count`` in all, to the consumer; they begin with that of task ``first``."""
 
     count: int
     parts: tuple[Part, ...]
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ class _Slot:
     """A pulled batch on its way to delivery, in as many parts as retries make of it."""
 
     sequence: int
+    first: int
     size: int
     missing: int
     parts: list[Part]
@@ -178,7 +179,7 @@ class Dispatcher:
         if exhausted:
             self._move(_Event.EXHAUSTED)
         if batch is not None:
-            slot = _Slot(self._sequence, size, size, [])
+            slot = _Slot(self._sequence, batch.indices[0], size, size, [])
             self._sequence += 1
             actions.append(self._submit(_Flight(slot, range(size), batch)))
         return actions + self._fill() + self._drained()
@@ -300,7 +301,7 @@ class Dispatcher:
         if slot.missing == 0:
             self._unread += slot.size  # what waits for a slow batch before it is memory too
             ready = self._release.put(slot.sequence, slot)
-            actions += [Deliver(slot.size, tuple(slot.parts)) for slot in ready]
+            actions += [Deliver(slot.size, tuple(slot.parts), slot.first) for slot in ready]
         return actions + self._fill() + self._drained()
 
     def _drained(self) -> list[Action]:
@@ -327,6 +328,7 @@ class Dispatcher:
                 reply.values,
                 frozenset(holes),
                 tuple((flight.positions[p], fault) for p, fault in faults),
+                batch.attempt,
             )
         )
         return faults

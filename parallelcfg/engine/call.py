@@ -87,6 +87,7 @@ class Call:
         self._session = session
         self._codec = codec
         self._recorder = recorder
+        self._keep_going = config.on_error == "return"
         self._source = iter(tasks)
         self._sent: dict[int, Sent] = {}
         self._lock = threading.Lock()
@@ -107,7 +108,7 @@ class Call:
                 in_flight(plan, session.workers),
                 config.max_pending_results,
                 config.retries,
-                config.on_error == "return",
+                self._keep_going,
                 self._watch.deadline,
             ),
             ordered=config.return_as != "generator_unordered",
@@ -132,7 +133,7 @@ class Call:
             while True:
                 item = self._next(self._for_consumer)
                 if isinstance(item, Deliver):
-                    results = assemble(item, self._codec)
+                    results = assemble(item, self._codec, keep_going=self._keep_going)
                     self._tell(self._dispatcher.taken, item.count)
                     yield results
                 elif isinstance(item, Finish):

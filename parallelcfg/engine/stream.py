@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from parallelcfg.core.actions import Fault
+from parallelcfg.core.outcome import Failure
 from parallelcfg.errors import TaskError, TaskFailure
-from parallelcfg.transport.failures import unpack_exception
+from parallelcfg.transport.failures import traceback_text, unpack_exception
+from parallelcfg.transport.salvage import PartlyUnreadable, Unreadable
 
 if TYPE_CHECKING:
-    from parallelcfg.core.actions import Deliver, Fault
+    from parallelcfg.core.actions import Deliver, Part
     from parallelcfg.engine.codec import Codec
 
 __all__ = ["assemble", "exception_of"]
 
 
-def assemble(delivery: Deliver, codec: Codec) -> list[Any]:
+def assemble(delivery: Deliver, codec: Codec, *, keep_going: bool) -> list[Any]:
     """The results of a delivery, in their order, with a `TaskError` in each failed task's place.
 
     Parameters
@@ -27,6 +30,8 @@ def assemble(delivery: Deliver, codec: Codec) -> list[Any]:
         What the dispatcher released.
     codec : Codec
         Unpacks the values.
+    keep_going : bool
+        Put a `TaskError` in the place of a result that can't be unpacked; else raise what is in the way.
 
     Returns
     -------
@@ -35,16 +40,34 @@ def assemble(delivery: Deliver, codec: Codec) -> list[Any]:
     """
     first = delivery.parts[0]
     if len(delivery.parts) == 1 and not first.faults and not first.holes:
-        return codec.unpack(first.values)
+        return _unpacked(delivery, first, codec, keep_going=keep_going)
     results: list[Any] = [None] * delivery.count
     for part in delivery.parts:
         if part.positions and part.values is not None:  # None: the worker could not unpack the batch
-            for at, (where, value) in enumerate(zip(part.positions, codec.unpack(part.values), strict=True)):
+            values = _unpacked(delivery, part, codec, keep_going=keep_going)
+            for at, (where, value) in enumerate(zip(part.positions, values, strict=True)):
                 if at not in part.holes:
                     results[where] = value
         for where, fault in part.faults:
             results[where] = _task_error(fault)
     return results
+
+
+def _unpacked(delivery: Deliver, part: Part, codec: Codec, *, keep_going: bool) -> list[Any]:
+    try:
+        return codec.unpack(part.values)
+    except PartlyUnreadable as found:
+        values = found.values
+    for at, value in enumerate(values):
+        if isinstance(value, Unreadable):
+            index = delivery.first + part.positions[at]
+            failure = Failure(at, value.error, traceback_text(value.error))
+            fault = Fault(index, "its result could not be unpickled here", part.attempt, failure)
+            if not keep_going:
+                raise exception_of(fault)
+            _noted(value.error, fault)
+            values[at] = _task_error(fault)
+    return values
 
 
 def exception_of(error: Fault | BaseException) -> BaseException:

@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary, ref
 
 from parallelcfg.core.tasks import Batch
 from parallelcfg.errors import ConfigError
-from parallelcfg.transport import pickling
+from parallelcfg.transport import pickling, salvage
 from parallelcfg.transport.pickling import PROTOCOL
 
 if TYPE_CHECKING:
@@ -139,10 +139,10 @@ class Apart:
         """Unpickle what `dumps` of this module made in a worker; arrays are writable and own their memory."""
         if isinstance(values, bytes):
             self.bytes_pickled += len(values)
-            return pickle.loads(values)
+            return salvage.loads(values)
         self.bytes_pickled += len(values.data)
         self.bytes_shared += sum(memoryview(buffer).nbytes for buffer in values.buffers)
-        return pickle.loads(values.data, buffers=[bytearray(buffer) for buffer in values.buffers])
+        return salvage.loads(values.data, [bytearray(buffer) for buffer in values.buffers])
 
     def release(self, user: Hashable) -> None:
         """The cluster's own references decide how long its data stay."""

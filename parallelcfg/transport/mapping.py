@@ -9,7 +9,9 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+import threading
 from collections import OrderedDict, deque
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary, ref
@@ -19,7 +21,17 @@ from parallelcfg.transport.files import open_private, owner
 if TYPE_CHECKING:
     from parallelcfg.transport.layout import Array, Layout
 
-__all__ = ["argument", "born", "buffer", "explain_read_only", "holds", "let_go", "result", "user_map"]
+__all__ = [
+    "argument",
+    "born",
+    "buffer",
+    "explain_read_only",
+    "holds",
+    "let_go",
+    "remove_results",
+    "result",
+    "user_map",
+]
 
 _ACCESS = {"r": mmap.ACCESS_READ, "r+": mmap.ACCESS_WRITE, "c": mmap.ACCESS_COPY}
 
@@ -90,10 +102,25 @@ def user_map(path: str, layout: Layout, start: int, mode: str, writeable: bool) 
 
 
 def result(path: str, layout: Layout) -> Array:
-    """An array of a worker's as an ordinary writable array, alone with its memory; the file is removed."""
+    """An array of a worker's as an ordinary writable array, alone with its memory.
+
+    Its file stays until `remove_results`: where a neighbour can't be unpickled, all are unpickled again.
+    """
     import numpy as np
 
-    return layout.view(np.ndarray, buffer(path, layout.nbytes, readonly=False, remove=True))
+    array = layout.view(np.ndarray, buffer(path, layout.nbytes, readonly=False, remove=False))
+    _read_by.__dict__.setdefault("paths", set()).add(path)
+    return array
+
+
+_read_by = threading.local()
+
+
+def remove_results() -> None:
+    """Remove the files of the results that this thread has unpickled."""
+    for path in _read_by.__dict__.pop("paths", ()):
+        with suppress(FileNotFoundError):  # the call is over, and its folder gone
+            os.unlink(path)
 
 
 def buffer(path: str, nbytes: int, *, readonly: bool, remove: bool) -> mmap.mmap:

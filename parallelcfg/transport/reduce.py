@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections import deque
 from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
-from parallelcfg.transport import pickling
+from parallelcfg.transport import pickling, salvage
 from parallelcfg.transport.arena import Arena
 from parallelcfg.transport.files import SUPPORTED
 from parallelcfg.transport.layout import plan
 from parallelcfg.transport.ledger import Ledger
 from parallelcfg.transport.load import Ticket
-from parallelcfg.transport.mapping import argument, born
+from parallelcfg.transport.mapping import argument, born, remove_results
 from parallelcfg.transport.store import Envelope, FileStore, Stored, address, open_envelope, seal
 
 if TYPE_CHECKING:
@@ -110,13 +109,19 @@ class Sharing(FileStore):
     def loads(self, data: bytes) -> Any:
         """Unpickle what `load.dumps` made in a worker. Only once: the files of large results are removed."""
         self._received += len(data)
-        found = pickle.loads(data)
-        if type(found) is not Envelope:
-            return found
+        try:
+            found = salvage.loads(data)
+            if type(found) is not Envelope:
+                return found
+            return self._opened(found)
+        finally:
+            remove_results()
+
+    def _opened(self, found: Envelope) -> Any:
         self._received_shared += found.shared
         if found.note:
             self._arena.warn(f"a large result was pickled: {found.note}")
-        return open_envelope(found)
+        return open_envelope(found, salvage.loads)
 
     def release(self, user: Hashable) -> None:
         """Say that a batch has been run, or never will be: its files may go."""

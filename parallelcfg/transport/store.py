@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from parallelcfg.transport.pickling import PROTOCOL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from parallelcfg.transport.layout import Array
     from parallelcfg.transport.pickling import BufferCallback, Reducers
 
@@ -57,15 +59,15 @@ def seal(data: bytes, buffers: list[Stored], *, remove: bool, shared: int = 0, n
     return pickle.dumps(Envelope(data, tuple(buffers), remove, shared, note), PROTOCOL)
 
 
-def open_envelope(envelope: Envelope) -> Any:
-    """Unpickle what is in an envelope."""
+def open_envelope(envelope: Envelope, loads: Callable[..., Any] = pickle.loads) -> Any:
+    """Unpickle, with ``loads``, what is in an envelope."""
     from parallelcfg.transport.mapping import buffer
 
     mapped = [
         buffer(stored.path, stored.nbytes, readonly=stored.readonly, remove=envelope.remove)
         for stored in envelope.buffers
     ]
-    return pickle.loads(envelope.data, buffers=mapped)
+    return loads(envelope.data, buffers=mapped)
 
 
 def address(view: memoryview) -> int | None:

@@ -220,10 +220,67 @@ def test_what_cannot_travel_is_that_tasks_error(backend, within, covers):
 
 @pytest.mark.parametrize("backend", PROCESSES)
 def test_a_result_that_cannot_be_unpickled(backend, within, covers):
-    with within(2), pytest.raises(MemoryError, match="while it is unpickled"):
+    with within(2), pytest.raises(MemoryError, match="while it is unpickled") as caught:
         Parallel(n_jobs=2, backend=backend)([delayed(give)(NotUnpicklable)])
+    assert any("task 0" in note for note in caught.value.__notes__)
     assert Parallel(n_jobs=2, backend=backend)([delayed(take)(1)]) == [1]
     covers("can't be unpickled", backend, "result")
+
+
+class Holds:
+    def __init__(self, value):
+        self.value = value
+
+
+def give_once_in_a_while(number, array):
+    shared = [number]
+    return {
+        3: NotUnpicklable,
+        4: lambda: {"deep": [1, (2, Holds(NotUnpicklable()))]},
+        5: lambda: [number, NotUnpicklable()],
+        6: lambda: (shared, Holds(shared), number),
+        7: lambda: array + number,
+    }.get(number, lambda: number)()
+
+
+@pytest.mark.parametrize("shape", ["list", "generator", "generator_unordered"])
+@pytest.mark.parametrize("size", [10, 300_000])
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_a_result_that_cannot_be_unpickled_leaves_its_neighbours_alone(backend, size, shape, covers):
+    numpy = pytest.importorskip("numpy")
+    run = Parallel(n_jobs=2, backend=backend, batch_size=6, on_error="return", return_as=shape)
+    array = numpy.zeros(size)
+    results = list(run(delayed(give_once_in_a_while)(i, array) for i in range(-4, 8)))
+    if results[0] == 2:  # unordered, and the second batch was first
+        results = results[6:] + results[:6]
+    assert results[:7] == [-4, -3, -2, -1, 0, 1, 2]
+    for index in (7, 8, 9):
+        failed = results[index]
+        assert isinstance(failed, TaskError)
+        assert (failed.index, failed.attempts, type(failed.exception)) == (index, 1, MemoryError)
+        assert "while it is unpickled" in failed.traceback
+        assert any("could not be unpickled here" in note for note in failed.exception.__notes__)
+    assert results[10][0] is results[10][1].value
+    assert (results[11] == 7).all()
+    covers("can't be unpickled", backend, f"result, {shape}, on_error=return")
+
+
+_shared = []
+
+
+def share(number):
+    if not _shared:
+        _shared.append([1, NotUnpicklable()])
+    return _shared[0] if number % 2 else number
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_a_part_that_several_results_share_is_missed_by_all_of_them(backend):
+    results = Parallel(n_jobs=2, backend=backend, batch_size=6, on_error="return")(
+        delayed(share)(i) for i in range(6)
+    )
+    assert [isinstance(result, TaskError) for result in results] == [False, True] * 3
+    assert results[::2] == [0, 2, 4]
 
 
 @pytest.mark.parametrize("value", [0, -1, "0"])
