@@ -9,7 +9,15 @@ import time
 import numpy as np
 import pytest
 
-from parallelcfg import BackendUnavailable, Parallel, SubstitutionWarning, delayed, parallel_config
+from parallelcfg import (
+    BackendUnavailable,
+    DeadlineExceeded,
+    Parallel,
+    SubstitutionWarning,
+    cpu_count,
+    delayed,
+    parallel_config,
+)
 
 distributed = pytest.importorskip("distributed")
 
@@ -219,3 +227,25 @@ def test_an_aborted_call_leaves_the_cluster_usable(client):
     with pytest.raises(KeyError):
         parallel([delayed(fail)(), *(delayed(time.sleep)(0.2) for _ in range(50))])
     assert parallel([delayed(abs)(-1)]) == [1]
+
+
+# Limits
+
+
+def test_a_task_has_one_cpu_of_its_worker(address):
+    def budget():
+        return cpu_count(), Parallel(n_jobs=-1, backend="threading").effective_n_jobs
+
+    with Parallel(n_jobs=2, backend="dask", address=address) as parallel:
+        assert parallel(delayed(budget)() for _ in range(3)) == [(1, 1)] * 3
+
+
+def test_a_deadline_ends_a_call_and_leaves_the_cluster_usable(address):
+    parallel = Parallel(n_jobs=2, backend="dask", address=address, batch_size=1, deadline=1)
+    with pytest.raises(DeadlineExceeded, match="tasks were done"):
+        parallel(delayed(time.sleep)(0 if number == 0 else 3) for number in range(4))
+    assert Parallel(n_jobs=2, backend="dask", address=address)(delayed(abs)(-x) for x in range(3)) == [
+        0,
+        1,
+        2,
+    ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parallelcfg import BackendUnavailable, Parallel, delayed, get_config
+from parallelcfg import BackendUnavailable, DeadlineExceeded, Parallel, delayed, get_config
 from parallelcfg.backends.ray import register_ray, slots_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -35,6 +35,17 @@ class TestLocal:
         for cpus in (1, 2):
             parallel = Parallel(n_jobs=2, backend="ray", verbose=3, ray_remote_args={"num_cpus": cpus})
             assert parallel([delayed(budget)()]) == [(cpus, 3)]
+
+    def test_a_deadline_ends_a_call_and_its_running_tasks(self, tmp_path):
+        def linger(number):
+            time.sleep(0 if number == 0 else 5)
+            (tmp_path / str(number)).touch()
+
+        parallel = Parallel(n_jobs=2, backend="ray", batch_size=1, deadline=2)
+        with pytest.raises(DeadlineExceeded, match="of 4 tasks were done"):
+            parallel(delayed(linger)(number) for number in range(4))
+        assert Parallel(n_jobs=2, backend="ray")(delayed(abs)(-x) for x in range(3)) == [0, 1, 2]
+        assert {path.name for path in tmp_path.iterdir()} <= {"0"}
 
     def test_a_large_array_is_stored_once_and_mapped_read_only(self, monkeypatch):
         stored = []
