@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 
 import pytest
 
@@ -287,3 +288,19 @@ def test_a_part_that_several_results_share_is_missed_by_all_of_them(backend):
 def test_pre_dispatch_of_nothing_is_an_error(value):
     with pytest.raises(ValueError, match="pre_dispatch"):
         Parallel(n_jobs=2, pre_dispatch=value)([delayed(abs)(-1)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_pre_dispatch_of_all_takes_linear_time(backend, covers):
+    run = Parallel(n_jobs=2, backend=backend, pre_dispatch="all")
+
+    def spent(count):
+        began = time.process_time()  # of this process: what others do here meanwhile is not in it
+        assert sum(run(delayed(abs)(-1) for _ in range(count))) == count
+        return time.process_time() - began
+
+    spent(1000)
+    few = min(spent(75_000) for _ in range(3))
+    assert spent(300_000) < 4 * few * 2.5  # with quadratic time it would be 16 times as much
+    covers("pre_dispatch=all", backend, "300,000 tasks")

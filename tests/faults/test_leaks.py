@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import threading
 import time
@@ -35,6 +36,8 @@ def state(folder):
         "threads": threading.active_count(),
         "children": len(me.children(recursive=True)),
         "files": len(list(folder.iterdir())),
+        "exit handlers": atexit._ncallbacks() + len(threading._threading_atexits),
+        "semaphores": len(list(Path("/dev/shm").glob(f"sem.*{me.pid}*"))),
         "shared memory": sum(f"-{me.pid}-" in path.name for path in Path("/dev/shm").iterdir()),
     }
 
@@ -96,3 +99,28 @@ def test_nothing_grows(backend, kind, count, tmp_path, covers):
     assert grown(tmp_path, before) == {}
     assert psutil.Process().memory_info().rss - memory < 5 << 20
     covers("leaks", backend, kind)
+
+
+def total(array):
+    return float(array[0]), type(array).__name__
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_one_object_is_called_2000_times_on_one_array(backend, tmp_path, covers):
+    numpy = pytest.importorskip("numpy")
+    array = numpy.zeros(2 << 17)  # 2 MB: over the default threshold, so it is mapped
+    run = Parallel(n_jobs=2, backend=backend, temp_folder=str(tmp_path))
+
+    def one_call(number):
+        array[0] = number  # each call shall see what the array holds now
+        assert run(delayed(total)(array) for _ in range(2)) == [(number, "memmap")] * 2
+
+    for number in range(200):
+        one_call(number)
+    with run:
+        for number in range(200, 2000):
+            one_call(number)
+    assert list(tmp_path.iterdir()) == []
+    covers("2,000 calls", backend, "one object, one mapped array")

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -99,7 +100,8 @@ PHASES = {
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_worker_dies(backend, way, phase, within, covers):
     die, said = WAYS[way]
-    with within(3), pytest.raises(WorkerLost, match=said):
+    next_call_works(backend)  # the time of the workers' start is not that of the notice
+    with within(1), pytest.raises(WorkerLost, match=said):
         Parallel(n_jobs=2, backend=backend)(PHASES[phase](die))
     next_call_works(backend)
     covers(way, backend, phase)
@@ -264,3 +266,103 @@ def test_a_killed_worker_takes_what_it_started_with_it(backend, tmp_path, covers
     with suppress(psutil.NoSuchProcess):
         psutil.Process(int((tmp_path / "pid").read_text())).wait(5)
     covers("timeout", backend, "task with a child process")
+
+
+class _Group:
+    """A control group with little memory, where one can be made: as version 2 has it, or version 1."""
+
+    def __init__(self, limit):
+        self.folder = None
+        for top, file in (
+            (Path("/sys/fs/cgroup"), "memory.max"),
+            (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+        ):
+            folder = top / f"parallelcfg-{os.getpid()}"
+            try:
+                folder.mkdir()
+            except OSError:
+                continue
+            if (folder / file).exists():
+                (folder / file).write_text(str(limit))
+                self.folder = folder
+                return
+            folder.rmdir()
+        pytest.skip("no control group with a limit of its memory can be made here")
+
+    def remove(self):
+        self.folder.rmdir()
+
+
+def eat(folder, nbytes):
+    (folder / "cgroup.procs").write_text(str(os.getpid()))
+    return len(bytearray(os.urandom(1 << 20)) * (nbytes >> 20))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_out_of_memory_killer(backend, within, covers):
+    group = _Group(100 << 20)
+    try:
+        with within(10), pytest.raises(WorkerLost, match="SIGKILL") as caught:
+            Parallel(n_jobs=2, backend=backend)([delayed(eat)(group.folder, 400 << 20), delayed(work)(1)])
+        assert "task 0, eat(" in str(caught.value)
+        assert "out-of-memory killer" in str(caught.value)
+        next_call_works(backend)
+    finally:
+        group.remove()
+    covers("out-of-memory killer", backend, "task in a control group")
+
+
+def eat_within(limit):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+    try:
+        return len(bytes(limit))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere RLIMIT_AS limits nothing, or is not there")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_memory_that_is_refused_is_that_tasks_error(backend, covers):
+    run = Parallel(n_jobs=2, backend=backend, on_error="return")
+    failed, fine = run([delayed(eat_within)(4 << 30), delayed(work)(1)])
+    assert isinstance(failed.exception, MemoryError)
+    assert fine == 2
+    covers("RLIMIT_AS", backend, "task")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_when_nobody_knows_which_task_it_was_all_are_named(backend, covers):
+    results = [delayed(work)(i) for i in range(3)] + [delayed(result_that_kills)(kill)]
+    with pytest.raises(WorkerLost) as caught:
+        Parallel(n_jobs=2, backend=backend, batch_size=4)(results)
+    assert [index for index, _ in caught.value.tasks] == [0, 1, 2, 3]
+    assert "while it sent results back with task 0, work(0), " in str(caught.value)
+    assert "and 1 more, in its hands" in str(caught.value)
+    covers("SIGKILL", backend, "no suspect")
+
+
+def announce(folder, number):
+    (folder / f"begun-{number}").touch()
+    if number == 0:
+        while not (folder / "begun-1").exists():
+            time.sleep(0.01)
+        raise LookupError(number)
+    time.sleep(3)
+    (folder / f"ended-{number}").touch()
+
+
+@pytest.mark.parametrize("shape", ["list", "generator", "generator_unordered"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_failure_drops_what_is_queued_and_stops_what_runs(backend, shape, tmp_path, within, covers):
+    run = Parallel(n_jobs=2, backend=backend, batch_size=1, pre_dispatch="all", return_as=shape)
+    next_call_works(backend)
+    with within(2), pytest.raises(LookupError):
+        list(run(delayed(announce)(tmp_path, i) for i in range(8)))
+    begun = {path.name for path in tmp_path.iterdir()}
+    assert Parallel(n_jobs=2, backend=backend)(delayed(time.sleep)(3.5) for _ in range(2)) == [None, None]
+    assert {path.name for path in tmp_path.iterdir()} == begun  # nothing began, nothing went on
+    assert begun <= {"begun-0", "begun-1", "begun-2"}
+    covers("task raises", backend, f"queued and running work, {shape}")
