@@ -5,7 +5,14 @@ import signal
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says nothing where other tests run beside it, and the machine may be slow.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 for name in [name for name in os.environ if name.startswith("PARALLEL_") or name == "JOBLIB_TEMP_FOLDER"]:
     del os.environ[name]

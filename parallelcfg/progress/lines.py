@@ -121,10 +121,14 @@ def progress_line(event: ProgressEvent) -> str:
     parts += [f"{event.retried:,} retried"] if event.retried else []
     parts.append(span(event.elapsed))
     if event.done and event.elapsed:
-        parts.append(f"{event.done / event.elapsed:.3g}/s")
+        parts.append(f"{_rate(event.done / event.elapsed)}/s")
     if event.total and 0 < event.done < event.total:
         parts.append(f"{span(_remaining(event))} left")
     return ", ".join(parts)
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits either way
 
 
 def _remaining(event: ProgressEvent) -> float:

@@ -135,6 +135,7 @@ def test_short_nested_calls_are_not_logged(capsys):
 
 def test_a_line_tells_what_is_known():
     assert progress_line(event(0, None, 0.0)) == "0 tasks, 0 s"
+    assert ", 15,300/s" in progress_line(event(30_600, None, 2.0))
     text = progress_line(event(10, 40, 2.0, failed=1, retried=3))
     assert text == "10 of 40 tasks (25 %), 1 failed, 3 retried, 2 s, 5/s, 6 s left"
 
