@@ -6,11 +6,17 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from parallelcfg.workerprocess import IMPORTING_MAIN
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = ["descendants", "how_it_ended", "likely_causes", "resident_memory"]
 
+_CGROUPS = Path("/sys/fs/cgroup")
+_UNLIMITED = 1 << 60  # version 1 says so by a very large number
 _PAGE = 4096 if sys.platform in {"win32", "emscripten"} else os.sysconf("SC_PAGE_SIZE")
 
 
@@ -63,17 +69,12 @@ def likely_causes(exitcode: int | None) -> str:
 def memory() -> str:
     """How much memory there is, for this process's control group and for the machine."""
     parts = []
-    limit, used = (
-        _group("memory.max", "memory.limit_in_bytes"),
-        _group("memory.current", "memory.usage_in_bytes"),
-    )
-    if limit is not None and used is not None and limit < 1 << 60:
-        parts.append(f"control group: {_size(used)} of {_size(limit)} in use")
-    kills = next(
-        (line.split()[1] for line in _lines("/sys/fs/cgroup/memory.events") if "oom_kill " in line), "0"
-    )
-    if kills != "0":
-        parts.append(f"its out-of-memory killer has struck {kills} times")
+    group = min(_groups(), default=None)
+    if group is not None:
+        parts.append(f"control group: {_size(group.used)} of {_size(group.limit)} in use")
+        if group.kills:
+            times = "once" if group.kills == 1 else f"{group.kills} times"
+            parts.append(f"its out-of-memory killer has struck {times}")
     machine = {line.split()[0]: int(line.split()[1]) << 10 for line in _lines("/proc/meminfo")[:3]}
     if len(machine) == 3:  # noqa: PLR2004 - total, free and available memory
         parts.append(f"machine: {_size(machine['MemAvailable:'])} of {_size(machine['MemTotal:'])} available")
@@ -98,14 +99,33 @@ def descendants(pid: int) -> list[int]:
     return children + [process for child in children for process in descendants(child)]
 
 
-def _group(*files: str) -> int | None:
-    """A number of the control group at the top of what this process can see."""
-    for file in files:
-        for folder in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory"):
-            lines = _lines(f"{folder}/{file}")
-            if lines and lines[0].isdigit():
-                return int(lines[0])
-    return None
+class _Group(NamedTuple):
+    """What a control group says of memory. The tightest one is the least."""
+
+    limit: int
+    used: int
+    kills: int
+
+
+def _groups() -> Iterator[_Group]:
+    """The control groups with a limit that this process is in, of either version, from its own outwards."""
+    for line in _lines("/proc/self/cgroup"):
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if not controllers:
+            top, limit, used, events = _CGROUPS, "memory.max", "memory.current", "memory.events"
+        elif "memory" in controllers.split(","):
+            top, limit, used = _CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            events = "memory.oom_control"
+        else:
+            continue
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(top):
+                break
+            numbers = [_lines(str(folder / file))[:1] for file in (limit, used)]
+            if all(found and found[0].isdigit() for found in numbers) and int(numbers[0][0]) < _UNLIMITED:
+                kills = [line.split()[1] for line in _lines(str(folder / events)) if "oom_kill " in line]
+                yield _Group(int(numbers[0][0]), int(numbers[1][0]), int(kills[0]) if kills else 0)
 
 
 def _lines(file: str) -> list[str]:

@@ -233,7 +233,8 @@ class ParallelSettings(BaseSettings):
         description="a substitution (other backend, clamped jobs, skipped key) is an error, not a warning",
     )
     forward_logs: bool = Field(
-        default=False, description="log records of workers reach the parent's handlers"
+        default=False,
+        description="log records of workers reach the parent's handlers (not from dask and ray)",
     )
     seed: Natural | None = Field(None, description="root of every task's own random stream")
     trace: Path | None = Field(

@@ -312,6 +312,34 @@ def test_the_out_of_memory_killer(backend, within, covers):
     covers("out-of-memory killer", backend, "task in a control group")
 
 
+EATS = """
+import os
+from parallelcfg import Parallel, WorkerLost, delayed
+open(os.path.join(os.environ["GROUP"], "cgroup.procs"), "w").write(str(os.getpid()))
+def eat(nbytes):
+    return len(bytearray(os.urandom(1 << 20)) * (nbytes >> 20))
+try:
+    Parallel(n_jobs=2, backend=os.environ["BACKEND"])([delayed(eat)(2 << 30), delayed(abs)(-1)])
+except WorkerLost as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("backend", ["loky"])
+def test_the_message_has_the_limit_of_the_control_group(program, backend, covers):
+    group = _Group(500 << 20)
+    try:
+        one = program(EATS, BACKEND=backend, GROUP=str(group.folder))
+        code, text, errors = one.end()
+        assert code == 0, errors
+        assert "was killed by SIGKILL with task 0, eat(2147483648), in its hands" in text
+        assert " of 500 MiB in use; its out-of-memory killer has struck once" in text
+        assert one.gone_after(2)
+    finally:
+        group.remove()
+    covers("out-of-memory killer", backend, "program in a control group")
+
+
 def eat_within(limit):
     import resource
 
