@@ -98,7 +98,7 @@ class Plan:
         return last
 
 
-_plans: dict[int, tuple[Config, Surroundings, Plan]] = {}
+_plans: dict[int, tuple[Config, Surroundings, str, Plan]] = {}
 
 
 def make_plan(config: Config) -> Plan:
@@ -120,10 +120,10 @@ def make_plan(config: Config) -> Plan:
     depth = worker.depth if scope is None else scope.depth
     cpus = cpu_count()
     around = _surroundings(config, depth, (scope and scope.backend) or default_backend())
-    known = _plans.get(id(config))
-    if known is not None and known[0] is config and known[1] == around and known[2].cpus == cpus:
-        _announce(config, known[2].substitutions, depth)
-        return known[2]
+    known = _remembered(config, around, cpus)
+    if known is not None:
+        _announce(config, known.substitutions, depth)
+        return known
     choice = select(config, around)
     substitutions = [] if choice.substitution is None else [choice.substitution]
     backend = make_backend(choice.backend, _params(config, choice.backend, choice.substitution))
@@ -147,8 +147,15 @@ def make_plan(config: Config) -> Plan:
     if is_built_in(choice.backend) and choice.backend in _STATELESS and not config.backend_params:
         if len(_plans) >= _KEPT:
             _plans.clear()
-        _plans[id(config)] = config, around, plan  # with the configuration, so that its number stays its own
+        _plans[id(config)] = config, around, str(choice.backend), plan
     return plan
+
+
+def _remembered(config: Config, around: Surroundings, cpus: int) -> Plan | None:
+    """The plan of a call like this, if there was one and its backend's name has no new owner."""
+    before, surroundings, name, plan = _plans.get(id(config), (None, None, "", None))
+    same = before is config and surroundings == around and is_built_in(name)
+    return plan if same and plan is not None and plan.cpus == cpus else None
 
 
 def _surroundings(config: Config, depth: int, default: str) -> Surroundings:

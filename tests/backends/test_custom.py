@@ -497,6 +497,14 @@ class TestLifecycle:
 
 
 class TestRegistration:
+    def test_a_factory_under_a_built_in_name_counts_from_the_next_call(self):
+        def backend_of_the_same_line():
+            return type(Parallel(2, backend="threading")._plan.backend).__name__
+
+        assert [backend_of_the_same_line() for _ in range(2)] == ["ThreadsBackend"] * 2
+        register_parallel_backend("threading", FuturesBackend)
+        assert backend_of_the_same_line() == "AdaptedBackend"
+
     def test_make_default(self):
         register_parallel_backend("mine", FuturesBackend, make_default=True)
         assert Parallel(2).backend_name == "mine"
