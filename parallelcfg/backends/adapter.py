@@ -51,6 +51,7 @@ class AdaptedBackend:
             shares_memory=backend.supports_sharedmem,
             single_in_caller=False,
             pickles_itself=True,
+            hears_calls=True,
             times_tasks=backend.supports_timeout,
             batch_size=lambda: self._batch_size,
         )

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from parallelcfg.config.snapshot import Config
     from parallelcfg.core.outcome import Lost, Reply
     from parallelcfg.transport.board import Running
 
-__all__ = ["Backend", "ClusterSession", "Done", "Session", "Traits", "Work"]
+__all__ = ["Backend", "ClusterSession", "Done", "HearingSession", "Session", "Traits", "Work"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Traits:
         Sessions are `ClusterSession`: they store large data themselves, and workers come and go.
     nests : bool
         Calls inside tasks may use it again, and do so where nobody names a backend.
+    hears_calls : bool
+        Sessions are `HearingSession`: they are told when each call begins and ends.
     """
 
     shares_memory: bool = False
@@ -60,6 +64,7 @@ class Traits:
     batch_size: Callable[[], int] | None = None
     cluster: bool = False
     nests: bool = False
+    hears_calls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,13 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Give the workers back. Idempotent."""
+
+
+class HearingSession(Session, Protocol):
+    """A session that is told of each call, of which a ``with`` block makes several."""
+
+    def calling(self, config: Config) -> AbstractContextManager[None]:
+        """What surrounds one call: entered before its first batch, left when its last one has ended."""
 
 
 class ClusterSession(Session, Protocol):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
@@ -29,7 +29,7 @@ from parallelcfg.transport.pickling import dumps
 from parallelcfg.transport.refusal import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from parallelcfg.backends.base import Done, Work
     from parallelcfg.backends.custom import ParallelBackendBase
@@ -118,13 +118,11 @@ class HookSession:
         self._sent: dict[int, _Sent] = {}
         self._over = False
         self._nested = _nested(backend)
+        self._aborter: threading.Thread | None = None
         self._leaving = ExitStack()  # in reverse order, whatever fails
         self._leaving.callback(released)
         self._leaving.callback(backend.terminate)
-        if config.return_as == "list":  # else results are awaited in other threads than this
-            self._leaving.enter_context(backend.retrieval_context())
-        self._leaving.callback(backend.stop_call)
-        backend.start_call()
+        self._leaving.callback(self._aborted)
 
     @property
     def over(self) -> bool:
@@ -172,13 +170,28 @@ class HookSession:
             self._over = True
             dropped, self._sent = self._sent, {}
         # In a thread of its own: the backend may join the very thread that is reporting a result right now
-        aborter = threading.Thread(
+        self._aborter = threading.Thread(
             target=self._backend.abort_everything, kwargs={"ensure_ready": False}, name="parallelcfg-abort"
         )
-        aborter.start()
-        self._leaving.callback(aborter.join)
+        self._aborter.start()
         for batch_id, sent in dropped.items():
             sent.done(batch_id, Lost(WorkerLost("the call was aborted"), innocent=True))
+
+    @contextmanager
+    def calling(self, config: Config) -> Iterator[None]:
+        """What surrounds one call; the backend is in the middle of none when it terminates."""
+        with ExitStack() as leaving:
+            if config.return_as == "list":  # else results are awaited in other threads than this
+                leaving.enter_context(self._backend.retrieval_context())
+            leaving.callback(self._backend.stop_call)
+            leaving.callback(self._aborted)
+            self._backend.start_call()
+            yield
+
+    def _aborted(self) -> None:
+        """Wait for the backend to have aborted, if it was asked to."""
+        if self._aborter is not None:
+            self._aborter.join()
 
     def close(self) -> None:
         """Let the backend terminate."""

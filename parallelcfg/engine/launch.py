@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from parallelcfg.backends.base import ClusterSession, Session
+    from parallelcfg.backends.base import ClusterSession, HearingSession, Session
     from parallelcfg.engine.codec import Codec
     from parallelcfg.engine.observe import Recorder
     from parallelcfg.engine.plan import Plan
@@ -103,8 +103,9 @@ def _surroundings(plan: Plan, session: Session, recorder: Recorder, *, held: boo
     traits = plan.backend.traits
     concerns_us = not traits.uses_processes and (explicit or not traits.in_caller)
     limits = limited(_threads(plan), explicit=explicit) if concerns_us else nullcontext()
+    hears = cast("HearingSession", session).calling if traits.hears_calls else None
     try:
-        with limits:
+        with limits, nullcontext() if hears is None else hears(plan.config):
             yield
     finally:
         if not held:

@@ -384,7 +384,7 @@ class TestLifecycle:
         with Parallel(2, backend=backend) as parallel:
             for _ in range(3):
                 parallel([delayed(abs)(-1)])
-        assert backend.events == ["configure 2", "start_call", "stop_call", "terminate"]
+        assert backend.events == ["configure 2", *["start_call", "stop_call"] * 3, "terminate"]
 
     def test_an_error_aborts_and_a_with_block_goes_on_afterwards(self):
         backend = Recording()
