@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -277,7 +278,7 @@ class _Group:
             (Path("/sys/fs/cgroup"), "memory.max"),
             (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
         ):
-            folder = top / f"parallelcfg-{os.getpid()}"
+            folder = top / f"parallelcfg-{uuid.uuid4().hex}"
             try:
                 folder.mkdir()
             except OSError:
@@ -290,7 +291,14 @@ class _Group:
         pytest.skip("no control group with a limit of its memory can be made here")
 
     def remove(self):
-        self.folder.rmdir()
+        deadline = time.monotonic() + 10
+        while True:  # it is busy until the last process in it has been reaped, whoever does that
+            try:
+                return self.folder.rmdir()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
 
 def eat(folder, nbytes):
