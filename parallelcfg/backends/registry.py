@@ -197,6 +197,8 @@ def _unknown(name: str, param: str, accepted: tuple[str, ...]) -> str:
     question = suggest(param, [*KEYS, *accepted])
     hint = f" ({question})" if question else ""
     own = f"has the parameters {', '.join(accepted)}" if accepted else "has no parameters of its own"
+    if param in KEYS:  # said in the backend's own table
+        return f"{param!r} is a key of its own, not a parameter of backend {name!r}; {name!r} {own}"
     return (
         f"{param!r} is neither a configuration key nor a parameter of backend {name!r}{hint}; {name!r} {own}"
     )
