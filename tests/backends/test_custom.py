@@ -497,6 +497,12 @@ class TestLifecycle:
 
 
 class TestRegistration:
+    def test_a_key_among_the_parameters_is_said_to_be_one(self):
+        with pytest.raises(
+            TypeError, match="'timeout' is a key of its own, not a parameter of backend 'loky'"
+        ):
+            registry.make_backend("loky", {"timeout": 2})
+
     def test_a_factory_under_a_built_in_name_counts_from_the_next_call(self):
         def backend_of_the_same_line():
             return type(Parallel(2, backend="threading")._plan.backend).__name__
@@ -668,9 +674,3 @@ def test_done_is_reported_once_for_what_comes_after_the_end():
     session.submit(7, Work(abs, (7, [], None, None)), lambda *report: outcomes.append(report))
     assert [(batch_id, type(outcome)) for batch_id, outcome in outcomes] == [(7, Lost)]
     assert session.over
-
-    def test_a_key_among_the_parameters_is_said_to_be_one(self):
-        with pytest.raises(
-            TypeError, match="'timeout' is a key of its own, not a parameter of backend 'loky'"
-        ):
-            registry.make_backend("loky", {"timeout": 2})
