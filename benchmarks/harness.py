@@ -1,6 +1,7 @@
-"""Interleaved measurements: every contender of a workload runs once per round, in turn.
+"""Interleaved measurements: every contender of a workload runs once per round, in an order drawn anew.
 
-So a machine whose speed drifts slows all of them alike. What is reported are medians, and their ratios.
+So a machine whose speed drifts slows all of them alike, and nobody always comes after the one that leaves
+threads spinning or memory in a mess. What is reported are medians, and their ratios.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import platform
 import statistics
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -59,8 +61,9 @@ class Workload:
 def measure(workload: Workload, rounds: int) -> dict[str, list[float]]:
     """Figures of each contender, one per round, in the workload's unit."""
     seconds: dict[str, list[float]] = {name: [] for name in workload.contenders}
+    draw = Random(workload.name)
     for turn in range(rounds + 1):
-        for name, run in workload.contenders.items():
+        for name, run in draw.sample(list(workload.contenders.items()), len(workload.contenders)):
             gc.collect()
             began = perf_counter()
             reported = run()
