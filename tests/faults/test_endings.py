@@ -57,9 +57,9 @@ BUSY = {
     ),
     "a source that waits": """
 def source():
-    yield delayed(abs)(-1)
-    yield delayed(abs)(-1)
-    say("ready")
+    yield delayed(sleep)(0)
+    yield delayed(sleep)(0)
+    wait_for(1)  # else the standard library's own processes could be hit while they start
     while True:
         time.sleep(0.01)  # one long sleep would miss a signal that comes just before it begins
 run(source())
