@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import pickle
 import uuid
 from dataclasses import replace
@@ -28,6 +30,8 @@ _COPIES = 2
 _LOOK = 1000
 #: Batches of more bytes go through the cluster's store, not through the scheduler.
 _LARGE = 1 << 23
+#: What a cancelled future raises, in one version of distributed or another.
+_CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 
 def run_on_worker(packed: bytes, *contents: Any) -> Reply | Lost:
@@ -119,6 +123,8 @@ class DaskSession(Flights):
 
     def _explain(self, error: BaseException) -> Lost:
         if self._link.usable():
+            if isinstance(error, _CANCELLED):  # not by us: the scheduler forgot it, with a worker that died
+                return replace(lost("dask forgot a batch, whose worker may have died", error), innocent=True)
             return lost(f"dask could not run a batch: {type(error).__name__}: {error}", error)
         return lost(f"the dask scheduler at {self._link.address} was lost", error)
 

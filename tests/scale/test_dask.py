@@ -249,3 +249,15 @@ def test_a_deadline_ends_a_call_and_leaves_the_cluster_usable(address):
         1,
         2,
     ]
+
+
+def test_a_batch_that_the_scheduler_forgot_is_sent_again_at_no_cost():
+    from types import SimpleNamespace
+
+    from parallelcfg.backends.dasksession import DaskSession
+
+    session = object.__new__(DaskSession)
+    session._link = SimpleNamespace(usable=lambda: True)
+    forgotten = distributed.client.FutureCancelledError("key", "already forgotten")
+    assert session._explain(forgotten).innocent
+    assert not session._explain(ValueError("else")).innocent
