@@ -75,7 +75,7 @@ def table() -> str:
     rows = re.sub(r"[^<>]*/etc/", "/etc/parallelcfg/", rows)
     rows = re.sub(rf"[^<>]*{Path(__file__).name}:\d+", "cell 3, line 1", rows)
     head, *body = rows.split("<tr>")
-    return "<tr>".join([head, *body[: SHOWN + 1]]) + "</tbody></table>"
+    return "<tr>".join([head, *body[: SHOWN + 1]]) + "</tbody></table></div>"
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from parallelcfg.cli.output import complete_keys
+from parallelcfg.config.files import project_file
 from parallelcfg.config.process import current
 from parallelcfg.errors import ConfigError
 
@@ -52,8 +53,6 @@ def _target(machine: Machine, *, user: bool, file: Path | None) -> Path:
         return machine.cwd / file
     if user:
         return machine.user_file
-    from parallelcfg.config.files import project_file
-
     return project_file(machine) or machine.cwd / "parallel.toml"
 
 
@@ -62,12 +61,15 @@ def _target(machine: Machine, *, user: bool, file: Path | None) -> Path:
 def init_command(pyproject: bool) -> None:
     """Write a commented parallel.toml, and the JSON Schema beside it for editors.
 
-    Never overwrites anything.
+    Never overwrites anything. The nearest file upwards counts: says so where this one hides another.
     """
     from parallelcfg.config.generate import schema_text
     from parallelcfg.config.schema import example
 
-    folder = current().resolver.machine.cwd
+    machine = current().resolver.machine
+    folder, before = machine.cwd, project_file(machine)
+    if before is not None and before.parent in folder.parents:
+        click.echo(f"note: {before} no longer counts in {folder} and below; the nearest file does", err=True)
     if pyproject:
         _extend_pyproject(folder / "pyproject.toml", example("", table="tool.parallelcfg"))
         return

@@ -1,16 +1,20 @@
 """Changing one key of a TOML file in place.
 
-A value that stands there already is replaced at its exact position, so that nothing else can change; a new
-key is put in by tomlkit, which keeps comments and order.
+A value that stands there already is replaced at its exact position, so that nothing else can change. A new
+key goes below the line that has it as a comment, as `init` writes them; else tomlkit puts it in, which keeps
+comments and order.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import tomli
 
 from parallelcfg.config import files, spelling
 from parallelcfg.config.keys import KEYS
@@ -110,7 +114,27 @@ def _changed(text: str, path: tuple[str, ...], value: str) -> str:
     import tomlkit
 
     document = tomlkit.parse(text)
-    table: object = document
+    _put(document, path, value)
+    written = tomlkit.dumps(document)
+    # tomlkit ends new lines with \n alone
+    written = written.replace("\r\n", "\n").replace("\n", "\r\n") if "\r\n" in text else written
+    return _below_its_comment(text, path[-1], value, tomli.loads(written)) or written
+
+
+def _below_its_comment(text: str, key: str, value: str, meant: object) -> str | None:
+    """The text with a new key below a line that has it as a comment, if the text then says what is meant."""
+    for found in re.finditer(rf"^#[ \t]*{re.escape(key)}[ \t]*=[^\r\n]*(\r?\n)", text, re.MULTILINE):
+        changed = f"{text[: found.end()]}{key} = {value}{found[1]}{text[found.end() :]}"
+        with contextlib.suppress(tomli.TOMLDecodeError):  # of another table, or no comment but in a string
+            if tomli.loads(changed) == meant:
+                return changed
+    return None
+
+
+def _put(table: object, path: tuple[str, ...], value: str) -> None:
+    """Add a key, and the tables on its way, to a document of tomlkit."""
+    import tomlkit
+
     for name in path[:-1]:
         assert isinstance(table, dict)
         if name not in table:
@@ -118,9 +142,6 @@ def _changed(text: str, path: tuple[str, ...], value: str) -> str:
         table = table[name]
     assert isinstance(table, dict)
     table[path[-1]] = tomlkit.value(value)
-    written = tomlkit.dumps(document)
-    # tomlkit ends new lines with \n alone
-    return written.replace("\r\n", "\n").replace("\n", "\r\n") if "\r\n" in text else written
 
 
 def _content(file: Path) -> bytes:

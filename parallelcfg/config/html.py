@@ -20,11 +20,10 @@ def explanation_html(explanation: Explanation) -> str:
     """A table of the layers of one key, or one such table for each part of a table."""
     if explanation.parts:
         return "".join(map(explanation_html, explanation.parts))
-    note = f" ({explanation.note})" if explanation.note else ""
     rows = [
         (step.layer, explanation.shown(step.value), step.origin, step.verdict) for step in explanation.steps
     ]
-    caption = f"{explanation.key} = {explanation.shown(explanation.value)}{note}"
+    caption = f"{explanation.key} = {_value(explanation)}"
     return _table(caption, ("layer", "value", "place", ""), rows)
 
 
@@ -34,12 +33,18 @@ def config_html(config: Config) -> str:
 
     explained = list(explain_all(config, current().resolver.reader))
     explained.sort(key=lambda one: one.winner.layer == "default")
-    rows = [(one.key, one.shown(one.value), one.winner.layer, one.winner.origin) for one in explained]
+    rows = [(one.key, _value(one), one.winner.layer, one.winner.origin) for one in explained]
     return _table("parallelcfg", ("key", "value", "layer", "origin"), rows)
+
+
+def _value(explanation: Explanation) -> str:
+    note = f" ({explanation.note})" if explanation.note else ""
+    return f"{explanation.shown(explanation.value)}{note}"
 
 
 def _table(caption: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     body = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
     caption = escape(caption)
-    return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    table = f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div style="overflow-x: auto">{table}</div>'

@@ -18,6 +18,7 @@ from parallelcfg.report.text import headline
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from parallelcfg.report.records import BatchRecord
     from parallelcfg.report.summary import Report
 
 __all__ = ["events", "keep", "write_trace"]
@@ -45,35 +46,58 @@ def write_trace(path: str | os.PathLike[str], reports: Iterable[Report]) -> None
 def events(reports: list[Report]) -> Iterator[dict[str, Any]]:
     """The trace events of some calls; time counts in microseconds from the first one's start."""
     began = min((report.began for report in reports), default=0.0)
-    lanes: dict[str, int] = {}
     yield _metadata("process_name", _CALLS, 0, "calls of Parallel")
     yield _metadata("process_name", _WORKERS, 0, "workers")
     for number, report in enumerate(reports):
         yield from _call(number, report, began)
-        for batch in report.batches:
-            lane = lanes.get(batch.worker)
-            if lane is None:
-                lane = lanes[batch.worker] = len(lanes) + 1
-                yield _metadata("thread_name", _WORKERS, lane, batch.worker)
-            name = f"{batch.tasks:,} task{'' if batch.tasks == 1 else 's'}"
-            event = {
-                "name": f"{name}, {batch.failed:,} failed" if batch.failed else name,
-                "cat": "batch",
-                "ph": "X",
-                "pid": _WORKERS,
-                "tid": lane,
-                "ts": _micro(batch.started - began),
-                "dur": _micro(batch.ended - batch.started),
-                "args": {
-                    "call": report.place,
-                    "tasks": batch.tasks,
-                    "first task": batch.first,
-                    "failed": batch.failed,
-                    "batches": batch.batches,
-                    "seconds inside tasks": batch.seconds,
-                },
-            }
-            yield {**event, "cname": "terrible"} if batch.failed else event
+    lanes = _Lanes()
+    runs = [(batch, report) for report in reports for batch in report.batches]
+    for batch, report in sorted(runs, key=lambda run: run[0].started):
+        lane, is_new = lanes.take(batch, report)
+        if is_new:
+            yield _metadata("thread_name", _WORKERS, lane, batch.worker)
+        name = f"{batch.tasks:,} task{'' if batch.tasks == 1 else 's'}"
+        event = {
+            "name": f"{name}, {batch.failed:,} failed" if batch.failed else name,
+            "cat": "batch",
+            "ph": "X",
+            "pid": _WORKERS,
+            "tid": lane,
+            "ts": _micro(batch.started - began),
+            "dur": _micro(batch.ended - batch.started),
+            "args": {
+                "call": report.place,
+                "tasks": batch.tasks,
+                "first task": batch.first,
+                "failed": batch.failed,
+                "batches": batch.batches,
+                "seconds inside tasks": batch.seconds,
+            },
+        }
+        yield {**event, "cname": "terrible"} if batch.failed else event
+
+
+class _Lanes:
+    """Who stands where: a lane for each worker; workers of one name that overlap get one each.
+
+    Thread pools of simultaneous calls count their workers from one, each for itself.
+    """
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, dict[int, tuple[float, Report]]] = {}  # lane: until when, by which call
+        self._count = 0
+
+    def take(self, batch: BatchRecord, report: Report) -> tuple[int, bool]:
+        """The lane of a batch, and whether it is a new one; batches come in the order of their starts."""
+        lanes = self._by_name.setdefault(batch.worker, {})
+        free = {lane: call for lane, (until, call) in lanes.items() if until <= batch.started}
+        is_new = not free
+        if is_new:
+            self._count += 1
+        own = [lane for lane, call in free.items() if call is report]
+        lane = own[0] if own else min(free, default=self._count)
+        lanes[lane] = batch.ended, report
+        return lane, is_new
 
 
 def _call(number: int, report: Report, began: float) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import pytest
@@ -7,7 +8,7 @@ import tomli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parallelcfg.config import context
+from parallelcfg.config import context, process
 
 
 def test_set_changes_one_value_and_nothing_else(command):
@@ -30,6 +31,45 @@ def test_set_adds_a_key_and_keeps_every_other_line(command):
         "verbose": 3,
         "backends": {"loky": {"x": 1, "y": True}, "dask": {"address": "tcp://x"}},
     }
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_set_puts_a_key_below_the_line_that_has_it_as_a_comment(command, end):
+    lines = ["# n_jobs = -1", "verbose = 1", "", "[profiles.night]", "# n_jobs = 1", "# [locked]"]
+    file = command.write("pyproject.toml", end.join(["[tool.parallelcfg]", *lines[:3], "[tool.x]", ""]))
+    assert command("set", "n_jobs", "2").code == 0
+    assert file.read_bytes().decode() == end.join(
+        ["[tool.parallelcfg]", "# n_jobs = -1", "n_jobs = 2", "verbose = 1", "", "[tool.x]", ""]
+    )
+    file = command.write("parallel.toml", end.join([*lines, ""]))
+    assert command("set", "n_jobs", "3", "--profile", "night").code == 0
+    assert file.read_bytes().decode() == end.join([*lines[:5], "n_jobs = 3", "# [locked]", ""])
+
+
+def test_set_takes_a_comments_look_alike_for_what_it_is(command):
+    file = command.write(
+        "parallel.toml", "temp_folder = '''\n# n_jobs = 4\n'''\n[profiles.night]\n# n_jobs = 4\n"
+    )
+    assert command("set", "n_jobs", "2").code == 0
+    said = tomli.loads(file.read_text())
+    assert (said["n_jobs"], said["temp_folder"], said["profiles"]) == (2, "# n_jobs = 4\n", {"night": {}})
+
+
+def test_set_after_init_stands_at_the_keys_description(command):
+    assert command("init").code == 0
+    assert command("set", "retries", "2").code == 0
+    lines = (command.root / "parallel.toml").read_text().splitlines()
+    assert lines[lines.index("retries = 2") - 1] == "# retries = 0"
+
+
+def test_init_says_which_file_it_hides(command, monkeypatch):
+    assert command("init").err.startswith("wrote ")
+    below = command.root / "sub"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    with context.using_machine(dataclasses.replace(process.current().resolver.machine, cwd=below)):
+        said = command("init").err
+    assert said.startswith(f"note: {command.root / 'parallel.toml'} no longer counts in {below} and below")
 
 
 def test_set_makes_the_projects_file(command):

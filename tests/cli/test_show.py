@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import tomli
 
@@ -166,3 +172,34 @@ def test_a_broken_byte_in_a_path_can_be_printed(command):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_every_shell_gets_a_completion_script(command, shell):
     assert "_PARALLELCFG_COMPLETE" in command("completion", shell).out
+
+
+@pytest.mark.skipif(not shutil.which("bash") or os.name == "nt", reason="needs bash")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["parallelcfg", "exp"], ["explain"]),
+        (["parallelcfg", "explain", "n_j"], ["n_jobs"]),
+        (["parallelcfg", "set", "max_"], ["max_nbytes", "max_pending_results", "max_jobs"]),
+        (["parallelcfg", "show", "--form"], ["--format"]),
+    ],
+)
+def test_bash_completes_commands_keys_and_options(tmp_path, words, expected):
+    script = f"""
+        eval "$(parallelcfg completion bash)" || exit 3
+        COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}
+        function=$(complete -p parallelcfg | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+        $function parallelcfg "${{COMP_WORDS[COMP_CWORD]}}"
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(done.stdout.split()) == sorted(expected)

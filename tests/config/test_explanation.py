@@ -130,6 +130,12 @@ def test_the_html_of_a_config_has_what_was_said_first(world):
     assert page.count("<tr>") > 20
 
 
+def test_the_html_of_a_config_says_what_a_ceiling_took(world):
+    world.write("system", "max_jobs = 2")
+    world.write("project", "n_jobs = 16")
+    assert "<td>2 (clamped by max_jobs; 16 was asked for)</td>" in get_config()._repr_html_()
+
+
 @pytest.mark.parametrize(
     ("n_jobs", "cpus", "max_jobs", "expected"),
     [

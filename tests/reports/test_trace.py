@@ -1,10 +1,12 @@
 """Trace files: what Perfetto expects, one call or a whole program."""
 
+import itertools
 import json
 import subprocess
 import sys
 
 from parallelcfg import Parallel, delayed
+from parallelcfg.report.trace import events
 
 PROGRAM = """
 import threading, sys
@@ -28,9 +30,9 @@ if __name__ == "__main__":
 """
 
 
-def check(events):
+def check(found):
     """Hold events against the trace event format, as far as it binds them."""
-    for event in events:
+    for event in found:
         assert event["ph"] in {"M", "X", "b", "e"}
         assert isinstance(event["name"], str)
         assert {"pid", "tid"} <= event.keys()
@@ -42,10 +44,10 @@ def check(events):
             assert event["dur"] >= 0
         if event["ph"] in "be":
             assert {"id", "cat"} <= event.keys()
-    opened = [event["id"] for event in events if event["ph"] == "b"]
-    assert opened == [event["id"] for event in events if event["ph"] == "e"]
-    named = {event["tid"] for event in events if event["name"] == "thread_name"}
-    assert {event["tid"] for event in events if event["ph"] == "X"} == named
+    opened = [event["id"] for event in found if event["ph"] == "b"]
+    assert opened == [event["id"] for event in found if event["ph"] == "e"]
+    named = {event["tid"] for event in found if event["name"] == "thread_name"}
+    assert {event["tid"] for event in found if event["ph"] == "X"} == named
 
 
 def test_a_call_becomes_a_trace(make_report, tmp_path):
@@ -60,6 +62,22 @@ def test_a_call_becomes_a_trace(make_report, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
 
 
+def test_workers_of_one_name_that_overlap_have_lanes_of_their_own(make_report):
+    calls = [make_report(workers=2, batches=3) for _ in range(3)]
+    late = make_report(workers=2, batches=1)
+    for lane in late.history.lanes.values():
+        lane[:] = [batch._replace(started=batch.started + 50, ended=batch.ended + 50) for batch in lane]
+    found = list(events([*calls, late]))
+    check(found)
+    names = [event["args"]["name"] for event in found if event["name"] == "thread_name"]
+    assert sorted(names) == ["worker-0"] * 3 + ["worker-1"] * 3
+    spans = sorted(
+        (event["tid"], event["ts"], event["ts"] + event["dur"]) for event in found if event["ph"] == "X"
+    )
+    assert len(spans) == 3 * 6 + 2
+    assert all(a[0] != b[0] or a[2] <= b[1] for a, b in itertools.pairwise(spans))
+
+
 def test_a_program_becomes_one_trace_with_all_its_calls(tmp_path):
     program, target = tmp_path / "program.py", tmp_path / "run.json"
     program.write_text(PROGRAM)
@@ -71,9 +89,9 @@ def test_a_program_becomes_one_trace_with_all_its_calls(tmp_path):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    events = json.loads(target.read_text())["traceEvents"]
-    check(events)
-    calls = [event for event in events if event["ph"] == "b"]
+    found = json.loads(target.read_text())["traceEvents"]
+    check(found)
+    calls = [event for event in found if event["ph"] == "b"]
     assert len(calls) == 5
     assert len({call["args"]["thread"] for call in calls}) == 4
     assert all(call["args"]["place"].startswith(str(program)) for call in calls)
