@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from parallelcfg.backends.shelf import SHELF
@@ -123,7 +123,7 @@ class Parallel(Generic[Shape]):
         With ``"return"`` a failed task yields a `TaskError` in its place.
     retries : int, optional
         More attempts for a task that failed or whose worker died.
-    progress, strict, forward_logs, seed, trace, max_jobs : optional
+    progress, strict, forward_logs, seed, trace, max_jobs, backends : optional
         See the table of keys.
     **backend_params
         Constructor parameters of the backend.
@@ -191,6 +191,7 @@ class Parallel(Generic[Shape]):
         seed: int | Unset | None = UNSET,
         trace: str | Unset | None = UNSET,
         max_jobs: int | Unset | None = UNSET,
+        backends: Mapping[str, Mapping[str, object]] | Unset = UNSET,
         **backend_params: Any,
     ) -> None:
         said = locals()

@@ -206,3 +206,15 @@ def test_processes_nest_five_levels_deep_and_no_more():
     choice = select(config, Surroundings(depth=5))
     assert choice.backend == "sequential"
     assert "5 levels" in choice.substitution.rule
+
+
+def test_a_call_may_say_the_tables_of_backends():
+    backends = {"multiprocessing": {"context": "spawn"}, "loky": {"idle_worker_timeout": 7}}
+    with parallel_config(backends={"loky": {"idle_worker_timeout": 5}}):
+        config = Parallel(backend="multiprocessing", backends=backends).config
+    assert config.backends["multiprocessing"] == {"context": "spawn"}
+    assert config.backends["loky"] == {"idle_worker_timeout": 7}
+    with pytest.raises(ConfigError, match="backends"):
+        Parallel(backends=3)
+    with pytest.raises(TypeError, match="idle_worker_timeout"):
+        Parallel(backend="loky", backends={"loky": {"idle_worker_timout": 7}})

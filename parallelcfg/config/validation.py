@@ -6,21 +6,30 @@ from typing import TYPE_CHECKING
 
 from parallelcfg.config import files
 from parallelcfg.config.documents import document_layers
+from parallelcfg.config.entries import problem
+from parallelcfg.config.layers import split
 from parallelcfg.config.places import Reader, short_path
 from parallelcfg.config.process import current
 from parallelcfg.config.state import agreeing, in_force
 from parallelcfg.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from parallelcfg.config.entries import Checked
 
 __all__ = ["problems_in_force", "problems_of_content", "problems_of_file"]
 
 
 def problems_in_force() -> list[Problem]:
     """The problems and notices of every layer of this machine, and what contradicts what."""
-    gathered = current().resolver.surroundings.gather()
-    problems = gathered.problems
+    surroundings = current().resolver.surroundings
+    gathered = surroundings.gather()
+    reader = surroundings.reader
+    layers = [layer for document in surroundings.documents() for layer in _layers(document, reader)]
+    layers += gathered.layers  # those of the files again, and the environment's
+    problems = [*gathered.problems, *_unknown_params(layers, reader)]
     if not problems:
         try:
             agreeing(in_force())
@@ -49,6 +58,33 @@ def problems_of_content(file: Path, layer: str, content: bytes) -> list[Problem]
 
 
 def _problems(document: files.Document) -> list[Problem]:
-    machine = current().resolver.machine
-    reader = Reader(machine.cwd, lambda _: document.text)
-    return [problem for layer in document_layers(document, [], machine, reader) for problem in layer.problems]
+    reader = Reader(current().resolver.machine.cwd, lambda _: document.text)
+    layers = _layers(document, reader)
+    return [one for layer in layers for one in layer.problems] + _unknown_params(layers, reader)
+
+
+def _layers(document: files.Document, reader: Reader) -> list[Checked]:
+    """What a file says, with all of its profiles."""
+    profiles = document.table.get("profiles")
+    selected = list(profiles) if isinstance(profiles, dict) else []
+    return document_layers(document, selected, current().resolver.machine, reader)
+
+
+def _unknown_params(layers: Iterable[Checked], reader: Reader) -> list[Problem]:
+    """Parameters that their backend doesn't have. Elsewhere the call that chooses the backend finds them."""
+    from parallelcfg.backends.registry import check_params, known_backends
+
+    problems = []
+    said = {(key, one.origin): one for layer in layers for key, one in layer.layer.items()}
+    for (key, origin), one in said.items():
+        table, name, param, *_ = (*split(key), "", "")
+        if table != "backends" or name not in known_backends():
+            continue
+        try:
+            check_params(name, {param: one.value})
+        except TypeError as error:
+            problems.append(problem(origin, f"{key}: {error}", key, reader, value=one.value))
+        except Exception as error:  # of a plug-in
+            message = f"{key}: backend {name!r} can't be loaded: {type(error).__name__}: {error}"
+            problems.append(problem(origin, message, key, reader, value=one.value))
+    return problems

@@ -3,6 +3,8 @@ from __future__ import annotations
 import jsonschema
 import pytest
 
+from parallelcfg.backends import registry
+
 
 def test_validate_is_silent_about_what_is_fine(command):
     command.write("parallel.toml", "n_jobs = 3")
@@ -62,3 +64,36 @@ def test_locks_are_checked_as_the_systems_on_demand(command):
 
 def test_the_schema_is_printed_as_json(command):
     jsonschema.Draft202012Validator.check_schema(command("schema").json)
+
+
+def test_validate_holds_backends_parameters_against_what_they_take(command):
+    command.write(
+        "parallel.toml",
+        "[backends.loky]\nidle_worker_timout = 3\n[backends.threading]\nx = 1\n"
+        "[profiles.night.backends.dask]\nadress = 'x'\n[backends.ray]\naddress = 'auto'\n",
+    )
+    command.environ["PARALLEL_BACKENDS__LOKY__X"] = "1"
+    for args in (["validate"], ["validate", "parallel.toml"]):
+        outcome = command(*args)
+        assert outcome.code == 1
+        for part in (
+            "parallel.toml:2:1: backends.loky.idle_worker_timout: ",
+            "(did you mean 'idle_worker_timeout'?)",
+            "parallel.toml:4:1: backends.threading.x: ",
+            "parallel.toml:6:1: backends.dask.adress: ",
+        ):
+            assert outcome.err.count(part) == 1
+        assert "address = 'auto'" not in outcome.err
+        assert ("variable PARALLEL_BACKENDS__LOKY__X=1: backends.loky.x: " in outcome.err) == (len(args) == 1)
+
+
+def test_validate_tells_of_a_backend_that_cannot_be_loaded(command, monkeypatch):
+    class Point:
+        def load(self):
+            raise ImportError("no such driver")
+
+    monkeypatch.setattr(registry, "_entry_points", lambda: {"site": Point()})
+    command.write("parallel.toml", "[backends.site]\nqueue = 'long'\n")
+    outcome = command("validate")
+    assert outcome.code == 1
+    assert "parallel.toml:2:1: backends.site.queue: backend 'site' can't be loaded" in outcome.err

@@ -20,7 +20,11 @@ def test_set_changes_one_value_and_nothing_else(command):
 def test_set_adds_a_key_and_keeps_every_other_line(command):
     before = "# top\nn_jobs = 4   # mine\n\n[backends.loky] # here\nx=1\n"
     file = command.write("parallel.toml", before)
-    for key, value in [("verbose", "3"), ("backends.loky.y", "true"), ("backends.dask.address", "tcp://x")]:
+    for key, value in [
+        ("verbose", "3"),
+        ("backends.loky.env.y", "true"),
+        ("backends.dask.address", "tcp://x"),
+    ]:
         assert command("set", key, value).code == 0
     after = file.read_text()
     assert [line for line in after.split("\n") if line and line in before] == [
@@ -29,7 +33,7 @@ def test_set_adds_a_key_and_keeps_every_other_line(command):
     assert tomli.loads(after) == {
         "n_jobs": 4,
         "verbose": 3,
-        "backends": {"loky": {"x": 1, "y": True}, "dask": {"address": "tcp://x"}},
+        "backends": {"loky": {"x": 1, "env": {"y": True}}, "dask": {"address": "tcp://x"}},
     }
 
 
@@ -104,6 +108,11 @@ def test_set_refuses_what_would_not_validate(command):
     outcome = command("set", "n_jobs", "0")
     assert (outcome.code, file.read_text()) == (1, "n_jobs = 4\n")
     assert "parallel.toml:1:10: n_jobs = 0: expected an integer other than 0" in outcome.err
+
+
+def test_set_refuses_a_parameter_that_the_backend_does_not_have(command):
+    assert "(did you mean 'scatter'?)" in command("set", "backends.dask.scater", "x").err
+    assert not (command.root / "parallel.toml").exists()
 
 
 def test_set_can_mend_a_file_with_other_problems(command):
