@@ -5,10 +5,11 @@ from __future__ import annotations
 import operator
 import platform
 import time
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,11 +18,12 @@ from parallelcfg.config.context import get_config
 
 if TYPE_CHECKING:
     from parallelcfg.config.snapshot import Config
+    from parallelcfg.parallel import Parallel
 
 __all__ = ["RoundTrip", "doctor_command", "round_trip"]
 
 _PACKAGES = {"loky": "loky", "dask": "distributed", "ray": "ray"}
-_QUIET = {"on_error": "raise", "verbose": 0, "progress": False, "trace": None}
+_QUIET = {"on_error": "raise", "verbose": 0, "progress": False, "trace": None, "strict": False}
 _PATIENCE = 120.0  # seconds for one backend; Ray takes ten to start its cluster
 
 
@@ -62,9 +64,9 @@ class RoundTrip:
     backend : str
         Its name.
     outcome : str
-        ``"ok"``, ``"missing"`` or ``"failed"``.
+        ``"ok"``, ``"missing"``, ``"not tried"`` or ``"failed"``.
     detail : str
-        How long it took, what to install, or what went wrong.
+        How long it took, what to install, which limit forbids it, or what went wrong.
     """
 
     backend: str
@@ -90,16 +92,29 @@ def round_trip(name: str) -> RoundTrip:
 
     started = time.perf_counter()
     try:
-        parallel = Parallel(n_jobs=2, backend=name, return_as="list", deadline=_PATIENCE, **_QUIET)
-        results = parallel(delayed(operator.mul)(number, 7) for number in (1, 2))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the table says it
+            parallel = Parallel(n_jobs=2, backend=name, return_as="list", deadline=_PATIENCE, **_QUIET)
+            results = parallel(delayed(operator.mul)(number, 7) for number in (1, 2))
     except BackendUnavailable as error:
         return RoundTrip(name, "missing", str(error))
     except Exception as error:
         return RoundTrip(name, "failed", f"{type(error).__name__}: {error}")
     if results != [7, 14]:
         return RoundTrip(name, "failed", f"expected [7, 14], got {results}")
-    instead = f", on {parallel.backend_name} instead" if parallel.backend_name != name else ""
-    return RoundTrip(name, "ok", f"{time.perf_counter() - started:.2f} s{instead}")
+    if parallel.backend_name != name:
+        return RoundTrip(name, "not tried", _why(parallel))
+    return RoundTrip(name, "ok", f"{time.perf_counter() - started:.2f} s")
+
+
+def _why(parallel: Parallel[Any]) -> str:
+    """Why a call runs elsewhere than it was told to."""
+    from parallelcfg.config.policy import overruled
+
+    report = parallel.report
+    assert report is not None, "the call has run"
+    reasons = [*overruled(parallel.config), *map(str, report.substitutions)]
+    return "; ".join(reasons) or f"such a call runs on {parallel.backend_name}"
 
 
 def _version(backend: str) -> str:

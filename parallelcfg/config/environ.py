@@ -36,7 +36,7 @@ PROFILE = "PARALLEL_PROFILE"
 JOBLIB = "PARALLEL_JOBLIB"
 RESERVED = {
     CONFIG: "a TOML file that takes the place of the project's",
-    NO_CONFIG: "1 skips the system's, the user's and the project's file, except what the system's locks",
+    NO_CONFIG: "1 skips all files, except the limits in the system's: max_jobs and [locked]",
     PROFILE: "profiles to select, in order: a,b",
     JOBLIB: "1 puts joblib's loops, those inside of libraries included, under this configuration",
 }

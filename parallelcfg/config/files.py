@@ -196,8 +196,8 @@ def discover(machine: Machine, store: Store) -> Files:
     skip = environ.is_set(machine.environ, environ.NO_CONFIG)
     system = _admit(files, store.get("system", machine.system_file))
     if system is not None and skip:
-        locked = {"locked": system.table["locked"]} if "locked" in system.table else {}
-        system = Document(**{**vars(system), "table": locked})
+        limits = {name: system.table[name] for name in ("max_jobs", "locked") if name in system.table}
+        system = Document(**{**vars(system), "table": limits})
     explicit = machine.environ.get(environ.CONFIG, "")
     found = [system, None if skip else _admit(files, store.get("user", machine.user_file))]
     if skip:

@@ -35,6 +35,22 @@ def test_a_missing_backend_says_what_to_install(command, monkeypatch):
     assert "install parallelcfg[quantum]" in outcome.out
 
 
+@pytest.mark.parametrize(
+    ("system", "said"),
+    [
+        ("max_jobs = 1", "max_jobs is the ceiling"),
+        ("[locked]\nbackend = 'sequential'", "is locked by "),
+    ],
+)
+def test_a_backend_that_a_limit_forbids_is_not_called_ok(command, system, said):
+    command.write("../system/parallel.toml", system)
+    outcome = command("doctor", "--backend", "threading", "--backend", "dask")
+    assert (outcome.code, outcome.err) == (0, "")
+    for line in outcome.out.strip().split("\n")[-2:]:
+        assert "not tried" in line
+        assert said in line
+
+
 def test_a_failing_backend_is_told_with_code_1(command, monkeypatch):
     def broken():
         raise ValueError("no qubits")

@@ -66,12 +66,13 @@ def test_a_named_file_that_is_missing_is_a_problem(world):
     assert "nowhere.toml; name one that exists, or unset the variable" in text
 
 
-def test_files_can_be_switched_off_except_for_locks(world):
-    world.write("system", "verbose = 9\n[locked]\nretries = 2")
+def test_files_can_be_switched_off_except_for_limits(world):
+    world.write("system", "verbose = 9\nmax_jobs = 5\n[locked]\nretries = 2")
     world.write("user", "n_jobs = 2")
     world.write("project", "n_jobs = 3")
     world.environ["PARALLEL_NO_CONFIG"] = "1"
     assert (get_config().n_jobs, get_config().verbose, get_config().retries) == (None, 0, 2)
+    assert get_config().max_jobs == 5
     world.environ["PARALLEL_NO_CONFIG"] = "0"
     assert (get_config().n_jobs, get_config().verbose) == (3, 9)
 
