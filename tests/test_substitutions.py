@@ -80,6 +80,19 @@ def test_shared_memory_takes_threads_without_a_word_where_nobody_names_a_backend
     assert found(Parallel(n_jobs=2, require="sharedmem", strict=True)) == ("threading", 2, [])
 
 
+def test_a_call_that_needs_shared_memory_gets_it_without_a_word_whatever_a_lower_layer_names():
+    with parallel_config(backend="multiprocessing", strict=True):
+        substituted = [("backend", "multiprocessing", "threading")]
+        assert found(Parallel(n_jobs=2, require="sharedmem")) == ("threading", 2, substituted)
+        with pytest.raises(ConfigError, match="require='sharedmem'"):
+            Parallel(n_jobs=2, backend="loky", require="sharedmem")
+    with (
+        parallel_config(require="sharedmem", strict=True),
+        pytest.raises(ConfigError, match="require='sharedmem'"),
+    ):
+        Parallel(n_jobs=2, backend="loky")
+
+
 def test_whoever_names_the_sequential_backend_asks_for_one_job():
     parallel = Parallel(n_jobs=4, backend="sequential", strict=True)
     assert found(parallel) == ("sequential", 1, [("n_jobs", "4", "1")])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from parallelcfg.config.policy import outranks
+
 if TYPE_CHECKING:
     from parallelcfg.config.snapshot import Config
 
@@ -17,6 +19,7 @@ __all__ = [
     "in_processes",
     "select",
     "shared_memory",
+    "sharing_outranks",
 ]
 
 _PROCESSES = frozenset({"loky", "multiprocessing"})
@@ -65,7 +68,8 @@ class Substitution:
     rule : str
         Why, as a sentence.
     explicit : bool
-        Whether a layer asked for it by name; only then is it an error under ``strict``.
+        Whether a layer asked for it by name, and none above it for what forbids it; only then is it an error
+        under ``strict``.
     """
 
     key: str
@@ -147,7 +151,16 @@ def select(config: Config, surroundings: Surroundings) -> Choice:
         rule = ", and ".join(filter(None, [rule, surroundings.threads]))
     if got == asked:
         return Choice(asked)
-    return Choice(got, Substitution("backend", asked, got, rule, explicit))
+    return Choice(got, Substitution("backend", asked, got, rule, explicit and not sharing_outranks(config)))
+
+
+def sharing_outranks(config: Config) -> bool:
+    """Whether shared memory is required in a higher layer than the one that names the backend.
+
+    So do libraries that call ``Parallel(require="sharedmem")``; the variable or file with the backend meant
+    their other loops.
+    """
+    return config.require == "sharedmem" and outranks(config, "require", "backend")
 
 
 def _instead(asked: str, config: Config, around: Surroundings, *, explicit: bool) -> tuple[str, str]:

@@ -144,7 +144,9 @@ def _options() -> list[click.Parameter]:
     ]
 
 
-@click.command("run", cls=_Run, params=_options(), options_metavar="[--KEY VALUE]...")
+@click.command(
+    "run", cls=_Run, params=_options(), options_metavar="[--KEY VALUE]... SCRIPT | -m MODULE | - [ARGS]..."
+)
 def run_command(settings: dict[str, str], program: Program) -> Program:
     """Run SCRIPT, -m MODULE or - (standard input) with its ARGS under these settings.
 

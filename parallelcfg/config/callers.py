@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 __all__ = ["caller_frame", "caller_origin"]
 
-_PACKAGE = __name__.partition(".")[0]
+#: This package; and joblib, through which the bridge is called: its user's line is the one to name.
+_BETWEEN = frozenset({__name__.partition(".")[0], "joblib"})
 
 
 def caller_frame() -> FrameType | None:
     """The nearest frame outside of this package; None where there is none."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.stack costs milliseconds
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
         frame = frame.f_back
     return frame
 

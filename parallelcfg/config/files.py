@@ -26,6 +26,7 @@ __all__ = ["Document", "Files", "Store", "discover", "parse", "project_file"]
 _NAME = "parallel.toml"
 _PYPROJECT = "pyproject.toml"
 _PYPROJECT_TABLE = ("tool", "parallelcfg")
+_PLAINER = {"Cannot overwrite a value": "this key has a value already; say it once"}  # what tomli says
 _LARGEST = 512 * 1024  # bytes; judging a file must never take over a second
 
 
@@ -173,7 +174,7 @@ def _parsed(layer: str, place: str, text: str) -> object:
         from parallelcfg.config.positions import Place, excerpt
 
         at = Place(error.lineno, error.colno, 1)
-        message = f"no valid TOML: {error.msg[:1].lower()}{error.msg[1:]}"
+        message = f"no valid TOML: {_PLAINER.get(error.msg, error.msg[:1].lower() + error.msg[1:])}"
         return Problem(message, layer, f"{place}:{at.line}:{at.column}", excerpt=excerpt(text, at))
     except ValueError as error:  # an integer of thousands of digits
         return Problem(f"no valid TOML: {error}", layer, place)

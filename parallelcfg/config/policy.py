@@ -12,7 +12,7 @@ from parallelcfg.config.snapshot import LAYERS, Sourced
 if TYPE_CHECKING:
     from parallelcfg.config.snapshot import Config
 
-__all__ = ["clamp", "contradiction", "lowest", "overruled", "resolve_jobs"]
+__all__ = ["clamp", "contradiction", "lowest", "outranks", "overruled", "resolve_jobs"]
 
 _CODE = frozenset({"set_config", "command_line", "parallel_config", "call"})
 _RANK = {name: rank for rank, name in enumerate(LAYERS)}
@@ -72,6 +72,12 @@ def lowest(ceiling: Sourced) -> Sourced:
 
 def _height(ceiling: Sourced) -> float:
     return ceiling.value if isinstance(ceiling.value, int) else float("inf")
+
+
+def outranks(config: Config, key: str, other: str) -> bool:
+    """Whether a higher layer says the first key than the one that says the second."""
+    ranks = [_RANK[config.sources[name].origin.layer] for name in (key, other) if name in config.sources]
+    return len(ranks) == 2 and ranks[0] > ranks[1]  # noqa: PLR2004 - both are said
 
 
 def overruled(config: Config) -> list[str]:

@@ -18,6 +18,7 @@ from parallelcfg.backends.select import (
     in_processes,
     select,
     shared_memory,
+    sharing_outranks,
 )
 from parallelcfg.config.context import current_scope, get_config, notify
 from parallelcfg.config.cpus import cpu_count, split_budget
@@ -129,7 +130,8 @@ def make_plan(config: Config) -> Plan:
     backend = make_backend(choice.backend, _params(config, choice.backend, choice.substitution))
     if config.require == "sharedmem" and not backend.traits.shares_memory:
         instead = shared_memory(around)
-        substitutions.append(Substitution("backend", backend.name, instead, NEEDS_SHARED_MEMORY))
+        explicit = not sharing_outranks(config)
+        substitutions.append(Substitution("backend", backend.name, instead, NEEDS_SHARED_MEMORY, explicit))
         backend = make_backend(instead, {})
     n_jobs = backend.effective_n_jobs(config, cpus)
     wanted, clamped = clamp(config.n_jobs, cpus, config.max_jobs)

@@ -236,7 +236,7 @@ def test_every_problem_of_a_file_is_told_at_once(world):
         (b"x = " + b"[" * 5000 + b"]" * 5000, "parallel.toml: is too deeply nested"),
         (b"x = " + b"[" * 60 + b"]" * 60, "parallel.toml: is too deeply nested"),
         (b"#" * (5 * 1024**2), "parallel.toml: is larger than 512 KB"),
-        (b"n_jobs = 1\nn_jobs = 2", "parallel.toml:2:11: no valid TOML: cannot overwrite a value"),
+        (b"n_jobs = 1\nn_jobs = 2", "parallel.toml:2:11: no valid TOML: this key has a value already"),
     ],
 )
 def test_what_is_no_toml_is_a_problem_in_the_same_form(world, content, message):

@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import joblib
 import pytest
 
 import parallelcfg
-from parallelcfg import explain, parallel_config, worker
+from parallelcfg import SubstitutionWarning, explain, parallel_config, worker
 from parallelcfg.config.context import using_machine
 from parallelcfg.config.machine import Machine
 from parallelcfg.integrations.joblib import install, installed, last_call, uninstall
@@ -73,6 +74,15 @@ def test_the_ceiling_holds_where_a_library_takes_all():
     with parallel_config(max_jobs=1):
         assert run(n_jobs=64).effective_n_jobs == 1
         assert joblib.effective_n_jobs(64) == 1
+
+
+def test_a_ceiling_names_the_line_of_the_library_and_not_joblibs():
+    with (
+        parallel_config(max_jobs=1),
+        pytest.warns(SubstitutionWarning, match=r"bridge\.py:\d+ asked for") as told,
+    ):
+        joblib.effective_n_jobs(64)
+    assert [Path(one.filename).name for one in told] == [Path(__file__).name]
 
 
 @pytest.mark.filterwarnings("ignore::parallelcfg.errors.ConfigWarning")
