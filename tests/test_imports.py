@@ -40,7 +40,9 @@ EXCEPTIONS = {
     ("config.declaration", "backends.registry"): "and which are built in, when facts are written down",
     ("config.surroundings", "backends.registry"): "and that of a table, when files are judged as a whole",
     ("config.context", "backends.registry"): "and which parameters they take, when some are given",
+    ("config.context", "backends.params"): "and with which values",
     ("config.validation", "backends.registry"): "and those of a file, when it is judged",
+    ("config.validation", "backends.params"): "and their values",
 }
 
 #: The modules that may import pydantic.

@@ -209,10 +209,10 @@ def test_processes_nest_five_levels_deep_and_no_more():
 
 
 def test_a_call_may_say_the_tables_of_backends():
-    backends = {"multiprocessing": {"context": "spawn"}, "loky": {"idle_worker_timeout": 7}}
+    backends = {"multiprocessing": {"maxtasksperchild": 3}, "loky": {"idle_worker_timeout": 7}}
     with parallel_config(backends={"loky": {"idle_worker_timeout": 5}}):
         config = Parallel(backend="multiprocessing", backends=backends).config
-    assert config.backends["multiprocessing"] == {"context": "spawn"}
+    assert config.backends["multiprocessing"] == {"maxtasksperchild": 3}
     assert config.backends["loky"] == {"idle_worker_timeout": 7}
     with pytest.raises(ConfigError, match="backends"):
         Parallel(backends=3)

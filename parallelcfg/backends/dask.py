@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from parallelcfg.backends.base import Traits
 from parallelcfg.backends.dasklink import connect, names_cluster
 from parallelcfg.backends.dasksession import DaskSession
+from parallelcfg.backends.params import AMOUNT, FLAG, LIST, NUMBER, SECONDS, TABLE, TEXT, checked
 from parallelcfg.config.policy import clamp
 from parallelcfg.errors import BackendUnavailable
 
@@ -50,8 +51,8 @@ class DaskBackend:
     ------
     BackendUnavailable
         If dask is not installed; later, if no scheduler or worker answers.
-    TypeError
-        If ``scatter`` is no sequence.
+    WrongParam
+        A `ValueError`: a parameter has a value that it can't have.
     """
 
     name = "dask"
@@ -72,11 +73,16 @@ class DaskBackend:
     ) -> None:
         if find_spec("distributed") is None:
             raise BackendUnavailable("the backend 'dask' needs a package: pip install parallelcfg[dask]")
-        if not isinstance(scatter, (list, tuple)):
-            raise TypeError(f"scatter takes a list of objects, got {type(scatter).__name__}")
+        checked(TEXT, address=address)
+        checked(LIST, scatter=scatter, workers=workers)
+        checked(FLAG, allow_other_workers=allow_other_workers)
+        checked(TABLE, resources=resources)
+        checked(AMOUNT, retries=retries)
+        checked(NUMBER, priority=priority)
+        checked(SECONDS, wait_for_workers_timeout=wait_for_workers_timeout)
         self._address = address
         self._client = client
-        self._chosen = scatter
+        self._chosen = scatter or ()
         self._patience = wait_for_workers_timeout
         self._options = {
             "workers": workers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.backends.base import Traits
+from parallelcfg.backends.params import CALLABLE, COUNT, LIST, SECONDS, TABLE, checked
 from parallelcfg.backends.processes import packed_setup, process_pool, thread_variables
 from parallelcfg.backends.shelf import PoolSession
 from parallelcfg.backends.workers import Recycling, start_helpers
@@ -28,8 +29,8 @@ class LokyBackend:
 
     Parameters
     ----------
-    idle_worker_timeout : float, optional
-        Seconds after which an idle worker ends, 300 by default.
+    idle_worker_timeout : float or None, default 300
+        Seconds after which an idle worker ends; None for never.
     initializer : callable, optional
         Called in every fresh worker.
     initargs : tuple, optional
@@ -39,6 +40,11 @@ class LokyBackend:
     max_worker_growth : int, optional
         Bytes by which a worker's memory may grow after its first batch; a worker that has grown more is
         replaced between batches. Off unless set.
+
+    Raises
+    ------
+    WrongParam
+        A `ValueError`: a parameter has a value that it can't have.
     """
 
     name = "loky"
@@ -47,15 +53,20 @@ class LokyBackend:
     def __init__(
         self,
         *,
-        idle_worker_timeout: float = 300.0,
+        idle_worker_timeout: float | None = 300.0,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         env: Mapping[str, str] | None = None,
         max_worker_growth: int | None = None,
     ) -> None:
+        checked(SECONDS, idle_worker_timeout=idle_worker_timeout)
+        checked(CALLABLE, initializer=initializer)
+        checked(LIST, initargs=initargs)
+        checked(TABLE, env=env)
+        checked(COUNT, max_worker_growth=max_worker_growth)
         self._timeout = idle_worker_timeout
         self._initializer = initializer
-        self._initargs = tuple(initargs)
+        self._initargs = tuple(initargs or ())
         self._env = {name: str(value) for name, value in (env or {}).items()}
         self._recycling = Recycling(growth=max_worker_growth)
 

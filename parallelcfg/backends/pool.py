@@ -118,7 +118,7 @@ class Pool:
     ) -> None:
         self.running = running
         self._make = make
-        self._idle_timeout = idle_timeout
+        self._idle_timeout = None if idle_timeout is None else min(idle_timeout, threading.TIMEOUT_MAX)
         self._owner = os.getpid()
         self._lock = threading.Lock()
         self._out: dict[int, Assignment] = {}
@@ -217,6 +217,16 @@ class Pool:
         desk.member.begin(assignment)
 
     def _serve(self, desk: _Desk) -> None:
+        try:
+            self._work(desk)
+        except BaseException as error:  # a fault of this package: nobody shall wait for ever
+            with self._lock:
+                self._stopped = True
+                dropped = self._drop()
+            for assignment in dropped:
+                assignment.done(assignment.batch_id, Lost(error))
+
+    def _work(self, desk: _Desk) -> None:
         member = self._make(desk.ordinal)
         with self._lock:
             desk.member = member

@@ -10,11 +10,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.backends.base import Traits
+from parallelcfg.backends.params import CALLABLE, COUNT, LIST, WrongParam, checked
 from parallelcfg.backends.pool import Pool
 from parallelcfg.backends.shelf import PoolSession
 from parallelcfg.backends.workers import Recycling, WorkerProcess, start_helpers
 from parallelcfg.config.policy import clamp
-from parallelcfg.errors import ConfigError
 from parallelcfg.threadpools.variables import environment_for
 from parallelcfg.transport.board import SharedBoard
 from parallelcfg.transport.pickling import dumps
@@ -82,6 +82,11 @@ class ProcessesBackend:
         Called in every fresh worker.
     initargs : tuple, optional
         Its arguments.
+
+    Raises
+    ------
+    WrongParam
+        A `ValueError`: a parameter has a value that it can't have.
     """
 
     name = "multiprocessing"
@@ -96,9 +101,15 @@ class ProcessesBackend:
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> None:
+        checked(COUNT, maxtasksperchild=maxtasksperchild)
+        checked(CALLABLE, initializer=initializer)
+        checked(LIST, initargs=initargs)
+        if context is not None and not hasattr(context, "get_start_method"):
+            expected = "a context of multiprocessing; the name of a method is start_method"
+            raise WrongParam("context", context, expected)
         self._context = context if context is not None else _context(start_method)
         self._initializer = initializer
-        self._initargs = tuple(initargs)
+        self._initargs = tuple(initargs or ())
         self._recycling = Recycling(batches=maxtasksperchild)
 
     def effective_n_jobs(self, config: Config, cpus: int) -> int:
@@ -131,7 +142,6 @@ def _context(start_method: str | None) -> BaseContext:
     if start_method is None:
         start_method = "forkserver" if "forkserver" in known else "spawn"
     elif start_method not in known:
-        raise ConfigError(
-            f"start_method={start_method!r} is not to be had here; this system has {', '.join(known)}"
-        )
+        expected = f"one of those that this system has: {', '.join(known)}"
+        raise WrongParam("start_method", start_method, expected)
     return multiprocessing.get_context(start_method)

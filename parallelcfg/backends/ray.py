@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from parallelcfg.backends.base import Traits
 from parallelcfg.backends.flights import Flights, lost
+from parallelcfg.backends.params import LIST, TABLE, TEXT, checked
 from parallelcfg.backends.registry import register_parallel_backend
 from parallelcfg.config.policy import clamp
 from parallelcfg.core.outcome import Lost, Reply
@@ -83,6 +84,8 @@ class RayBackend:
     ------
     BackendUnavailable
         If ray is not installed; later, if no cluster answers.
+    WrongParam
+        A `ValueError`: a parameter has a value that it can't have.
     """
 
     name = "ray"
@@ -99,9 +102,12 @@ class RayBackend:
     ) -> None:
         if find_spec("ray") is None:
             raise BackendUnavailable("the backend 'ray' needs a package: pip install parallelcfg[ray]")
+        checked(TEXT, address=address)
+        checked(TABLE, ray_remote_args=ray_remote_args)
+        checked(LIST, scatter=scatter)
         self._address = address
         self._args = dict(ray_remote_args or {})
-        self._chosen = scatter
+        self._chosen = scatter or ()
 
     def effective_n_jobs(self, config: Config, cpus: int) -> int:
         """How many jobs this configuration means here; -1 is the cluster's CPUs, inside a task its own."""

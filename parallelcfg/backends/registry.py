@@ -8,13 +8,14 @@ never name code to import.
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from parallelcfg.backends.base import Backend
 from parallelcfg.config.suggest import suggest
-from parallelcfg.errors import ConfigError
+from parallelcfg.errors import BackendUnavailable, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -152,7 +153,7 @@ def _entry_points() -> dict[str, Any]:
 
 
 def check_params(spec: object, params: Mapping[str, Any]) -> None:
-    """Refuse constructor parameters that a backend does not have.
+    """Refuse constructor parameters that a backend does not have, or that can't have these values.
 
     Parameters
     ----------
@@ -165,9 +166,15 @@ def check_params(spec: object, params: Mapping[str, Any]) -> None:
     ------
     TypeError
         Names the parameter, what was probably meant, and those that the backend has.
+    WrongParam
+        A built-in backend's parameter has a value that it can't have.
     """
     if isinstance(spec, str):
-        _check(spec, _factory(spec), params)
+        factory = _factory(spec)
+        _check(spec, factory, params)
+        if is_built_in(spec):
+            with suppress(BackendUnavailable):  # who runs tasks on it is told
+                factory(**params)
     elif callable(spec):
         _check(_name_of(spec), spec, params)
 

@@ -191,10 +191,15 @@ class parallel_config:  # noqa: N801 - joblib's name
 
     def _check_params(self, backend_params: Mapping[str, object]) -> None:
         """A misspelt key must not wait, as a parameter of the backend, until somebody runs tasks."""
+        from parallelcfg.backends.params import WrongParam
         from parallelcfg.backends.registry import check_params, default_backend
 
-        chosen = state.in_force().backend
-        check_params(default_backend() if chosen is None else chosen, backend_params)
+        config = state.in_force()
+        chosen = default_backend() if config.backend is None else config.backend
+        try:
+            check_params(chosen, backend_params)
+        except WrongParam as error:
+            raise error.placed(config, chosen) from None
 
     def __enter__(self) -> Config:
         try:

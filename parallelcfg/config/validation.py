@@ -29,7 +29,7 @@ def problems_in_force() -> list[Problem]:
     reader = surroundings.reader
     layers = [layer for document in surroundings.documents() for layer in _layers(document, reader)]
     layers += gathered.layers  # those of the files again, and the environment's
-    problems = [*gathered.problems, *_unknown_params(layers, reader)]
+    problems = [*gathered.problems, *_wrong_params(layers, reader)]
     if not problems:
         try:
             agreeing(in_force())
@@ -60,7 +60,7 @@ def problems_of_content(file: Path, layer: str, content: bytes) -> list[Problem]
 def _problems(document: files.Document) -> list[Problem]:
     reader = Reader(current().resolver.machine.cwd, lambda _: document.text)
     layers = _layers(document, reader)
-    return [one for layer in layers for one in layer.problems] + _unknown_params(layers, reader)
+    return [one for layer in layers for one in layer.problems] + _wrong_params(layers, reader)
 
 
 def _layers(document: files.Document, reader: Reader) -> list[Checked]:
@@ -70,21 +70,26 @@ def _layers(document: files.Document, reader: Reader) -> list[Checked]:
     return document_layers(document, selected, current().resolver.machine, reader)
 
 
-def _unknown_params(layers: Iterable[Checked], reader: Reader) -> list[Problem]:
-    """Parameters that their backend doesn't have. Elsewhere the call that chooses the backend finds them."""
+def _wrong_params(layers: Iterable[Checked], reader: Reader) -> list[Problem]:
+    """Backends' parameters that are wrong. Elsewhere the call that chooses the backend tells."""
+    from parallelcfg.backends.params import WrongParam
     from parallelcfg.backends.registry import check_params, known_backends
 
     problems = []
-    said = {(key, one.origin): one for layer in layers for key, one in layer.layer.items()}
-    for (key, origin), one in said.items():
-        table, name, param, *_ = (*split(key), "", "")
+    said = {(key, one.origin): one.value for layer in layers for key, one in layer.layer.items()}
+    for (key, origin), value in said.items():
+        table, name, *path = (*split(key), "", "")[: max(3, len(split(key)))]
         if table != "backends" or name not in known_backends():
             continue
+        for part in reversed(path[1:]):
+            value = {part: value}  # noqa: PLW2901 - the parameter is the whole table
         try:
-            check_params(name, {param: one.value})
+            check_params(name, {path[0]: value})
+        except WrongParam as error:
+            problems.append(error.at(origin, reader))
         except TypeError as error:
-            problems.append(problem(origin, f"{key}: {error}", key, reader, value=one.value))
+            problems.append(problem(origin, f"{key}: {error}", key, reader, value=value))
         except Exception as error:  # of a plug-in
             message = f"{key}: backend {name!r} can't be loaded: {type(error).__name__}: {error}"
-            problems.append(problem(origin, message, key, reader, value=one.value))
+            problems.append(problem(origin, message, key, reader, value=value))
     return problems

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg import worker
+from parallelcfg.backends.params import WrongParam
 from parallelcfg.backends.possible import is_daemon, no_processes, no_threads
 from parallelcfg.backends.registry import check_params, default_backend, is_built_in, make_backend
 from parallelcfg.backends.select import (
@@ -127,7 +128,10 @@ def make_plan(config: Config) -> Plan:
         return known
     choice = select(config, around)
     substitutions = [] if choice.substitution is None else [choice.substitution]
-    backend = make_backend(choice.backend, _params(config, choice.backend, choice.substitution))
+    try:
+        backend = make_backend(choice.backend, _params(config, choice.backend, choice.substitution))
+    except WrongParam as error:
+        raise error.placed(config, choice.backend) from None
     if config.require == "sharedmem" and not backend.traits.shares_memory:
         instead = shared_memory(around)
         explicit = not sharing_outranks(config)

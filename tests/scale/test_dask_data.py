@@ -98,5 +98,5 @@ def test_scatter_sends_objects_of_any_type_once(client):
 
 
 def test_scatter_takes_a_list(client):
-    with pytest.raises(TypeError, match="scatter takes a list of objects, got int"):
+    with pytest.raises(ConfigError, match="scatter=3: expected a list"):
         Parallel(n_jobs=2, backend="dask", client=client, scatter=3)

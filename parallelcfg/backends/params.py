@@ -1,0 +1,136 @@
+"""Constructor parameters of the built-in backends: a wrong one is told before any worker starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isnan
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from parallelcfg.config.places import Reader
+    from parallelcfg.config.snapshot import Config, Origin
+    from parallelcfg.errors import ConfigError, Problem
+
+__all__ = [
+    "AMOUNT",
+    "CALLABLE",
+    "COUNT",
+    "FLAG",
+    "LIST",
+    "NUMBER",
+    "SECONDS",
+    "TABLE",
+    "TEXT",
+    "Kind",
+    "WrongParam",
+    "checked",
+]
+
+
+class Kind(NamedTuple):
+    """What a parameter takes.
+
+    Parameters
+    ----------
+    expected : str
+        For people.
+    fits : callable
+        Whether a value is one of these.
+    """
+
+    expected: str
+    fits: Callable[[object], bool]
+
+
+def _or_none(expected: str, fits: Callable[[object], bool]) -> Kind:
+    return Kind(f"{expected} or none", lambda value: value is None or fits(value))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not isnan(value)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+TEXT = _or_none("text", lambda value: isinstance(value, str))
+SECONDS = _or_none("seconds > 0", lambda value: _is_number(value) and value > 0)  # type: ignore[operator]
+AMOUNT = _or_none("an integer >= 0", lambda value: _is_whole(value) and value >= 0)  # type: ignore[operator]
+COUNT = _or_none("an integer >= 1", lambda value: _is_whole(value) and value >= 1)  # type: ignore[operator]
+TABLE = _or_none("a table", lambda value: isinstance(value, Mapping))
+CALLABLE = _or_none("a callable", callable)
+LIST = _or_none("a list", lambda value: isinstance(value, (list, tuple)))
+NUMBER = Kind("a number", _is_number)
+FLAG = Kind("true or false", lambda value: isinstance(value, bool))
+
+
+class WrongParam(ValueError):
+    """A backend's parameter has a value that it can't have.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    value : object
+        Its value.
+    expected : str
+        What it takes.
+    """
+
+    def __init__(self, name: str, value: object, expected: str) -> None:
+        super().__init__(name, value, expected)
+        self.name, self.value, self.expected = name, value, expected
+
+    def __str__(self) -> str:
+        from parallelcfg.config.spelling import shorten
+
+        return f"{self.name}={shorten(self.value)}: expected {self.expected}"
+
+    def at(self, origin: Origin, reader: Reader) -> Problem:
+        """The same as a problem at the place where the value was said."""
+        from parallelcfg.config.entries import problem
+
+        message = str(self) if origin.variable is None else f"expected {self.expected}"
+        return problem(origin, message, self.name, reader, value=self.value, at_value=True)
+
+    def placed(self, config: Config, backend: object) -> ConfigError:
+        """The same as an error of the configuration that has the value."""
+        from parallelcfg.config.layers import join
+        from parallelcfg.config.process import current
+        from parallelcfg.errors import ConfigError
+
+        names = join(("backend_params", self.name)), join(("backends", str(backend), self.name))
+        for key, said in config.sources.items():
+            if key in names or key.startswith(tuple(f"{name}." for name in names)):
+                return ConfigError([self.at(said.origin, current().resolver.reader)])
+        return ConfigError([str(self)])
+
+
+def checked(kind: Kind, **said: object) -> None:
+    """Refuse values that are not of a kind.
+
+    Parameters
+    ----------
+    kind : Kind
+        What is expected.
+    **said
+        Parameters by name.
+
+    Raises
+    ------
+    WrongParam
+        One is not.
+
+    Examples
+    --------
+    >>> checked(SECONDS, idle_worker_timeout=None)
+    >>> checked(SECONDS, idle_worker_timeout=-3)
+    Traceback (most recent call last):
+    parallelcfg.backends.params.WrongParam: idle_worker_timeout=-3: expected seconds > 0 or none
+    """
+    for name, value in said.items():
+        if not kind.fits(value):
+            raise WrongParam(name, value, kind.expected)
