@@ -194,7 +194,8 @@ class Parallel(Generic[Shape]):
         backends: Mapping[str, Mapping[str, object]] | Unset = UNSET,
         **backend_params: Any,
     ) -> None:
-        said = locals()
+        said = dict(locals())
+        __tracebackhide__ = True  # IPython and pytest show the user's lines
         del said["self"], said["backend_params"]
         overrides = {key: value for key, value in said.items() if value is not UNSET}
         self._plan: Plan = make_plan(resolve_call(overrides, backend_params))
@@ -249,6 +250,7 @@ class Parallel(Generic[Shape]):
         BaseException
             What a task or the iterable raised, with its own type.
         """
+        __tracebackhide__ = True
         plan = self._plan
         recorder = Recorder(plan, display_for(plan.config, plan.backend.name, plan.n_jobs))
         self._report = recorder.report

@@ -85,6 +85,7 @@ def resolve_call(
     ConfigError
         With every problem of every layer.
     """
+    __tracebackhide__ = True
     said = process.really_said(overrides)
     if not said and not backend_params:
         return state.settled(state.in_force())
@@ -175,9 +176,11 @@ class parallel_config:  # noqa: N801 - joblib's name
         values = dict(locals())
         for name in ("self", "backend_params"):
             del values[name]
+        __tracebackhide__ = True
         self._open(values, backend_params)
 
     def _open(self, values: Mapping[str, object], backend_params: Mapping[str, object]) -> None:
+        __tracebackhide__ = True
         self._layer = process.checked(
             process.really_said(values), backend_params, caller_origin("parallel_config")
         )

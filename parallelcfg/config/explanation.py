@@ -55,7 +55,7 @@ class Step:
     verdict: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Why a key has the value that it has.
 
@@ -111,6 +111,8 @@ class Explanation:
             for layer, value, place, verdict in rows
         ]
         return "\n".join([f"{head}   ({self.note})" if self.note else head, *lines])
+
+    __repr__ = __str__  # who asks at a prompt wants to read it
 
     def shown(self, value: object) -> str:
         """A value of this key for people: as TOML, sizes with their units, null for None."""

@@ -143,6 +143,7 @@ def really_said(values: Mapping[str, object]) -> dict[str, object]:
 
 def checked(values: Mapping[str, object], backend_params: Mapping[str, object], origin: Origin) -> Layer:
     """What code said, as a layer; see `resolve.check_code`."""
+    __tracebackhide__ = True
     from parallelcfg.config.resolve import check_code
 
     return check_code(values, backend_params, origin, _current.resolver)
@@ -180,6 +181,7 @@ def set_config(**keys: object) -> Handle:
     2
     >>> handle.reset()
     """
+    __tracebackhide__ = True
     layer = checked(really_said(keys_only(keys, "set_config")), {}, caller_origin("set_config"))
     _current.add(layer)
     return Handle(layer)
@@ -234,6 +236,7 @@ def notify(config: Config, message: str, category: type[ParallelWarning], *, onc
     ConfigError
         Under ``strict``.
     """
+    __tracebackhide__ = True
     if config.strict:
         raise ConfigError([f"{message} (an error because strict = true)"])
     if once and not _current.first_time(message):

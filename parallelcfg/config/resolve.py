@@ -189,6 +189,7 @@ def check_code(
     ConfigError
         With every problem.
     """
+    __tracebackhide__ = True
     entries = [Entry(split(name), value, origin) for name, value in values.items()]
     checked = check(entries, resolver.machine, resolver.reader)
     if checked.problems:

@@ -106,7 +106,7 @@ def _nothing() -> Mapping[str, Sourced]:
     return MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Config:
     """Every setting in force, frozen: what a `Parallel` call, its threads and its workers obey.
 
@@ -150,6 +150,16 @@ class Config:
         values = [getattr(self, name) for name in _FIELDS]
         backends = {name: dict(table) for name, table in self.backends.items()}
         return _restore, (*values, backends, dict(self.backend_params), dict(self.sources))
+
+    def __repr__(self) -> str:
+        """What somebody said; the rest is as by default."""
+        said = [f"{name}={getattr(self, name)!r}" for name in _FIELDS if name in self.sources]
+        said += [f"{name}={dict(table)!r}" for name, table in self._tables() if table]
+        return f"Config({', '.join(said)})"
+
+    def _tables(self) -> tuple[tuple[str, Mapping[str, object]], ...]:
+        backends = {name: dict(table) for name, table in self.backends.items()}
+        return ("backends", backends), ("backend_params", self.backend_params)
 
     def _repr_html_(self) -> str:
         from parallelcfg.config.html import config_html

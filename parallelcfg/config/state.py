@@ -97,6 +97,7 @@ def settled(config: Config) -> Config:
     ConfigError
         Settings contradict each other, or something was ignored under ``strict``.
     """
+    __tracebackhide__ = True
     agreeing(config)
     outside = process.current()
     if (outside.notices or outside.has_locks) and current_scope() is None:
@@ -115,6 +116,7 @@ def agreeing(config: Config) -> None:
     ConfigError
         They do.
     """
+    __tracebackhide__ = True
     if config.prefer is None or config.require is None:
         return
     message = policy.contradiction(config)

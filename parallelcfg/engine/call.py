@@ -127,6 +127,7 @@ class Call:
 
         Where `drive` runs in no other thread, this drives the call too.
         """
+        __tracebackhide__ = True
         try:
             if self._for_consumer is self._for_driver:
                 self._tell(self._dispatcher.start)

@@ -46,6 +46,7 @@ def launch(
     list or ResultStream
         The results.
     """
+    __tracebackhide__ = True
     streams = plan.config.return_as != "list"
     threaded = streams and not plan.backend.traits.in_caller
     session = held if held is not None else open_session(plan)
@@ -130,6 +131,7 @@ class ResultStream(Iterator[Any]):
         self._flow = self._results(surroundings)
 
     def __next__(self) -> Any:
+        __tracebackhide__ = True
         return next(self._flow)
 
     def close(self) -> None:
@@ -143,6 +145,7 @@ class ResultStream(Iterator[Any]):
     def _results(
         self, surroundings: AbstractContextManager[None] | threading.Thread
     ) -> Generator[Any, None, None]:
+        __tracebackhide__ = True
         if isinstance(surroundings, threading.Thread):
             for part in self._call.results():
                 yield from part

@@ -118,6 +118,7 @@ def make_plan(config: Config) -> Plan:
     TypeError
         If the backend has no such parameter.
     """
+    __tracebackhide__ = True
     scope = current_scope()
     depth = worker.depth if scope is None else scope.depth
     cpus = cpu_count()
@@ -254,6 +255,7 @@ def _announce(config: Config, substitutions: Sequence[Substitution], depth: int)
 
     Calls inside of nested calls give way without a warning, as joblib's do: every worker would print it.
     """
+    __tracebackhide__ = True
     for substitution in substitutions:
         if substitution.explicit and (config.strict or depth < _QUIET_DEPTH):
             notify(config, str(substitution), SubstitutionWarning)

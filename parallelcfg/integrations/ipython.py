@@ -72,6 +72,7 @@ class Magics:
 
     def line(self, text: str) -> Config | None:
         """Show the configuration, or set keys for the session: %parallel n_jobs=4 backend=threading."""
+        __tracebackhide__ = True
         if text.strip() == _RESET:
             while self._session:
                 self._session.pop().reset()
@@ -104,6 +105,7 @@ class Magics:
 
     def begin_cell(self, text: str) -> None:
         """Set keys until the end of the cell."""
+        __tracebackhide__ = True
         self._cell.append(_set(read_options(text)))
 
     def end_cell(self, *_: object) -> None:
@@ -120,8 +122,13 @@ def read_options(text: str) -> dict[str, str]:
     >>> read_options("n_jobs=4 backends.loky.idle_worker_timeout=60")
     {'n_jobs': '4', 'backends.loky.idle_worker_timeout': '60'}
     """
+    __tracebackhide__ = True
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ConfigError([f"%parallel {text}: {str(error)[:1].lower()}{str(error)[1:]}"]) from None
     options = {}
-    for word in shlex.split(text):
+    for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise ConfigError([f"%parallel: expected KEY=VALUE, got {word!r}"])
@@ -154,6 +161,7 @@ def _words(key: str) -> Sequence[str]:
 
 def _set(options: dict[str, str]) -> Handle:
     """Put options in force for the whole process."""
+    __tracebackhide__ = True
     layer = process.checked({key: _value(key, text) for key, text in options.items()}, {}, _MAGIC)
     process.current().add(layer)
     return process.Handle(layer)

@@ -58,7 +58,7 @@ def unpack_exception(packed: BaseException | bytes) -> BaseException:
 def traceback_text(error: BaseException) -> str:
     """An exception's traceback as text, without the frames of this package at its top, cut where too long."""
     frames = error.__traceback__
-    if frames is not None and frames.tb_frame.f_globals.get("__name__") == "parallelcfg.worker":
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") == "parallelcfg.worker":
         frames = frames.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, frames))

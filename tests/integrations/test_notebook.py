@@ -1,6 +1,7 @@
 """The extension in a real Jupyter kernel, and the example notebook."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,30 @@ def test_slips_are_explained(notebook, line, text):
     assert error.ename == "ConfigError"
     assert text in error.evalue
     assert notebook.value("get_config().n_jobs") == "2"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "%parallel njobs=4",
+        "%parallel n_jobs='4",
+        "Parallel(n_jobs=0)",
+        "set_config(n_jobs=0)",
+        "Parallel(prefer='processes', require='sharedmem')",
+        "Parallel(n_jobs=2)(delayed(int)(x) for x in 'ab')",
+        "list(Parallel(n_jobs=2, return_as='generator')(delayed(int)(x) for x in 'ab'))",
+    ],
+)
+def test_tracebacks_hide_all_of_this_package_but_the_line_that_raised(notebook, source):
+    shown = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(notebook.error(source)["traceback"]))
+    assert "Cell In[" in shown
+    assert "skipping hidden" in shown
+    assert len(re.findall(r"File .*parallelcfg[/\\]\w+(?:[/\\]\w+)*\.py", shown)) == 1
+
+
+def test_a_configuration_and_an_explanation_are_readable_as_text(notebook):
+    assert notebook.value("get_config()") == "Config(backend='loky', n_jobs=2)"
+    assert notebook.value("import parallelcfg; parallelcfg.explain('n_jobs')").split("\n")[0] == "n_jobs = 2"
 
 
 def test_functions_of_cells_run_in_workers_and_may_be_redefined(notebook):
