@@ -216,5 +216,5 @@ def test_a_call_may_say_the_tables_of_backends():
     assert config.backends["loky"] == {"idle_worker_timeout": 7}
     with pytest.raises(ConfigError, match="backends"):
         Parallel(backends=3)
-    with pytest.raises(TypeError, match="idle_worker_timeout"):
+    with pytest.raises(ConfigError, match="idle_worker_timeout"):
         Parallel(backend="loky", backends={"loky": {"idle_worker_timout": 7}})

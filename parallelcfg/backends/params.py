@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from math import isnan
 from typing import TYPE_CHECKING, NamedTuple
 
+from parallelcfg.config.entries import problem
+from parallelcfg.config.layers import join
+from parallelcfg.config.process import current
+from parallelcfg.config.spelling import shorten
+from parallelcfg.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from parallelcfg.config.places import Reader
-    from parallelcfg.config.snapshot import Config, Origin
-    from parallelcfg.errors import ConfigError, Problem
+    from parallelcfg.config.snapshot import Config, Origin, Sourced
+    from parallelcfg.errors import Problem
 
 __all__ = [
     "AMOUNT",
@@ -24,6 +30,7 @@ __all__ = [
     "TABLE",
     "TEXT",
     "Kind",
+    "UnknownParam",
     "WrongParam",
     "checked",
 ]
@@ -67,6 +74,43 @@ NUMBER = Kind("a number", _is_number)
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 
 
+class UnknownParam(TypeError):
+    """A backend has no such parameter.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    message : str
+        What the backend has instead.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(name, message)
+        self.name, self.message = name, message
+
+    def __str__(self) -> str:
+        return self.message
+
+    def placed(self, config: Config, backend: object) -> Exception:
+        """An error of the configuration, if a table there has it; else this one: code passed a keyword."""
+        said = _said(config, join(("backends", str(backend), self.name)))
+        if said is None:
+            return self
+        return ConfigError([self.at(said.origin, current().resolver.reader)])
+
+    def at(self, origin: Origin, reader: Reader) -> Problem:
+        """The same as a problem at the place where it was said."""
+        return problem(origin, self.message, self.name, reader)
+
+
+def _said(config: Config, *names: str) -> Sourced | None:
+    """Who said a parameter, or something in the table that it is."""
+    below = tuple(f"{name}." for name in names)
+    found = (said for key, said in config.sources.items() if key in names or key.startswith(below))
+    return next(found, None)
+
+
 class WrongParam(ValueError):
     """A backend's parameter has a value that it can't have.
 
@@ -85,28 +129,18 @@ class WrongParam(ValueError):
         self.name, self.value, self.expected = name, value, expected
 
     def __str__(self) -> str:
-        from parallelcfg.config.spelling import shorten
-
         return f"{self.name}={shorten(self.value)}: expected {self.expected}"
 
     def at(self, origin: Origin, reader: Reader) -> Problem:
         """The same as a problem at the place where the value was said."""
-        from parallelcfg.config.entries import problem
-
         message = str(self) if origin.variable is None else f"expected {self.expected}"
         return problem(origin, message, self.name, reader, value=self.value, at_value=True)
 
     def placed(self, config: Config, backend: object) -> ConfigError:
         """The same as an error of the configuration that has the value."""
-        from parallelcfg.config.layers import join
-        from parallelcfg.config.process import current
-        from parallelcfg.errors import ConfigError
-
         names = join(("backend_params", self.name)), join(("backends", str(backend), self.name))
-        for key, said in config.sources.items():
-            if key in names or key.startswith(tuple(f"{name}." for name in names)):
-                return ConfigError([self.at(said.origin, current().resolver.reader)])
-        return ConfigError([str(self)])
+        said = _said(config, *names)
+        return ConfigError([str(self) if said is None else self.at(said.origin, current().resolver.reader)])
 
 
 def checked(kind: Kind, **said: object) -> None:

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from parallelcfg.backends.base import Backend
+from parallelcfg.backends.params import UnknownParam
 from parallelcfg.config.suggest import suggest
 from parallelcfg.errors import BackendUnavailable, ConfigError
 
@@ -191,7 +192,7 @@ def _check(name: str, factory: Callable[..., Any], params: Mapping[str, Any]) ->
         return
     for param in params:
         if param not in accepted:
-            raise TypeError(_unknown(name, param, tuple(accepted)))
+            raise UnknownParam(param, _unknown(name, param, tuple(accepted)))
 
 
 def _name_of(factory: Callable[..., Any]) -> str:

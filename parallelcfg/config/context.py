@@ -194,14 +194,14 @@ class parallel_config:  # noqa: N801 - joblib's name
 
     def _check_params(self, backend_params: Mapping[str, object]) -> None:
         """A misspelt key must not wait, as a parameter of the backend, until somebody runs tasks."""
-        from parallelcfg.backends.params import WrongParam
+        from parallelcfg.backends.params import UnknownParam, WrongParam
         from parallelcfg.backends.registry import check_params, default_backend
 
         config = state.in_force()
         chosen = default_backend() if config.backend is None else config.backend
         try:
             check_params(chosen, backend_params)
-        except WrongParam as error:
+        except (UnknownParam, WrongParam) as error:
             raise error.placed(config, chosen) from None
 
     def __enter__(self) -> Config:

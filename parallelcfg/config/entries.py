@@ -154,10 +154,12 @@ def _absolute(text: str, origin: Origin, machine: Machine) -> str:
 
 def _unknown(entry: Entry, reader: Reader) -> Problem:
     name = entry.path[0]
-    message = f"unknown key {shorten(name)}"
-    return problem(
-        entry.origin, message, name, reader, suggestion=suggest(name, (*KEYS, "profiles", "locked"))
-    )
+    message, known = f"unknown key {shorten(name)}", (*KEYS, "profiles", "locked")
+    if name in known:
+        message, known = f"[{name}] stands at the top of a file only", ()
+    elif name == "tool" and "parallelcfg" in entry.value if isinstance(entry.value, dict) else False:
+        message, known = "[tool.parallelcfg] is for pyproject.toml; here say its keys without it", ()
+    return problem(entry.origin, message, name, reader, suggestion=suggest(name, known))
 
 
 def _wrong(entry: Entry, message: str, reader: Reader) -> Problem:

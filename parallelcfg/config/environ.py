@@ -27,6 +27,7 @@ __all__ = [
     "is_set",
     "read",
     "variable_name",
+    "wrong_switches",
 ]
 
 PREFIX = "PARALLEL_"
@@ -49,7 +50,7 @@ _GNU = re.compile(
     r"PARALLEL_(?:PID|SEQ|JOBSLOT|RANK|HOME|TMP.*|SSH.*|ARG.*|IGNORED_NAMES|ENV.*|SHELL|CSI|REMOTE_TMPDIR|ARGHOSTGROUPS)?",
     re.DOTALL,
 )
-_OFF = frozenset({"", "0", "false", "no", "off"})
+_ON, _OFF = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +122,8 @@ def variable_name(path: tuple[str, ...]) -> str:
 def is_set(environ: Mapping[str, str], name: str) -> bool:
     """Whether a switch such as ``PARALLEL_NO_CONFIG`` is on."""
     return environ.get(name, "").strip().lower() not in _OFF
+
+
+def wrong_switches(environ: Mapping[str, str]) -> list[str]:
+    """Names of switches that are neither on nor off."""
+    return [name for name in (NO_CONFIG, JOBLIB) if environ.get(name, "").strip().lower() not in _ON | _OFF]

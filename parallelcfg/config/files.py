@@ -111,7 +111,7 @@ class Store:
             return Problem("is a folder, expected a TOML file", layer, short_path(file, self._cwd))
         except (OSError, ValueError) as error:
             # Windows reports a folder as a denied permission
-            reason = "is a folder, expected a TOML file" if file.is_dir() else _reason(error)
+            reason = "is a folder, expected a TOML file" if os.path.isdir(file) else _reason(error)  # noqa: PTH112 - never raises
             return Problem(reason, layer, short_path(file, self._cwd))
         if file.name == _PYPROJECT and layer == "project" and b"parallelcfg" not in content:
             return None  # other tools' business, be it broken or not
@@ -200,7 +200,7 @@ def discover(machine: Machine, store: Store) -> Files:
         limits = {name: system.table[name] for name in ("max_jobs", "locked") if name in system.table}
         system = Document(**{**vars(system), "table": limits})
     explicit = machine.environ.get(environ.CONFIG, "")
-    found = [system, None if skip else _admit(files, store.get("user", machine.user_file))]
+    found = [system, None if skip else _user(files, store, machine)]
     if skip:
         pass
     elif explicit:
@@ -221,6 +221,15 @@ def _admit(files: Files, read: Document | Problem | None) -> Document | None:
         files.problems.append(read)
         return None
     return read
+
+
+def _user(files: Files, store: Store, machine: Machine) -> Document | None:
+    """The user's file. In a folder that this process may not enter it is another user's, as after ``su``."""
+    read = store.get("user", machine.user_file)
+    if isinstance(read, Problem) and not os.access(machine.user_file.parent, os.X_OK):
+        files.notices.append(read)
+        return None
+    return _admit(files, read)
 
 
 def _explicit(files: Files, store: Store, file: Path) -> Document | None:

@@ -12,8 +12,21 @@ from parallelcfg.config.snapshot import LAYERS, Sourced
 if TYPE_CHECKING:
     from parallelcfg.config.snapshot import Config
 
-__all__ = ["clamp", "contradiction", "lowest", "outranks", "overruled", "resolve_jobs"]
+__all__ = [
+    "CONTRADICTION",
+    "clamp",
+    "contradiction",
+    "locked",
+    "lowest",
+    "outranks",
+    "overruled",
+    "resolve_jobs",
+]
 
+CONTRADICTION = (
+    "prefer='processes' contradicts require='sharedmem': processes share no memory; "
+    "drop one of them, or say prefer='threads'"
+)
 _CODE = frozenset({"set_config", "command_line", "parallel_config", "call"})
 _RANK = {name: rank for rank, name in enumerate(LAYERS)}
 
@@ -83,13 +96,21 @@ def outranks(config: Config, key: str, other: str) -> bool:
 def overruled(config: Config) -> list[str]:
     """What code asked for in vain, because the system's file locks another value."""
     return [
-        f"{key} = {said.value!r} is locked by {said.origin.file}, so {said.shadowed[0].value!r} is ignored"
+        locked(key, said, said.shadowed[0])
         for key, said in config.sources.items()
         if said.origin.layer == "locked"
         and said.shadowed
         and said.shadowed[0].origin.layer in _CODE
         and said.shadowed[0].value != said.value
     ]
+
+
+def locked(key: str, lock: Sourced, asked: Sourced) -> str:
+    """What to say of a request that a lock makes vain."""
+    return (
+        f"{key} = {lock.value!r} is locked by {lock.origin.file}, so {asked.value!r} is ignored "
+        f"({asked.origin} asked for it)"
+    )
 
 
 def contradiction(config: Config) -> str:
@@ -103,7 +124,4 @@ def contradiction(config: Config) -> str:
     prefer, require = config.sources["prefer"].origin, config.sources["require"].origin
     if _RANK[prefer.layer] < _RANK[require.layer]:
         return ""
-    return (
-        "prefer='processes' contradicts require='sharedmem': processes share no memory; "
-        "drop one of them, or say prefer='threads'"
-    )
+    return CONTRADICTION

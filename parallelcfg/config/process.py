@@ -146,7 +146,14 @@ def checked(values: Mapping[str, object], backend_params: Mapping[str, object], 
     __tracebackhide__ = True
     from parallelcfg.config.resolve import check_code
 
-    return check_code(values, backend_params, origin, _current.resolver)
+    layer = check_code(values, backend_params, origin, _current.resolver)
+    if any(key.startswith("backends.") for key in layer):
+        from parallelcfg.config.validation import wrong_params
+
+        problems = wrong_params([layer], _current.resolver.reader)
+        if problems:
+            raise ConfigError(tuple(problems))
+    return layer
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,9 +101,12 @@ def settled(config: Config) -> Config:
     agreeing(config)
     outside = process.current()
     if (outside.notices or outside.has_locks) and current_scope() is None:
-        if config.strict and outside.notices:
-            raise ConfigError(outside.notices)
-        for notice in (*map(str, outside.notices), *policy.overruled(config)):
+        overruled = policy.overruled(config)
+        if config.strict and (outside.notices or overruled):
+            raise ConfigError(
+                [*outside.notices, *(f"{one} (an error because strict = true)" for one in overruled)]
+            )
+        for notice in (*map(str, outside.notices), *overruled):
             process.notify(config, notice, ConfigWarning)
     return config
 

@@ -76,10 +76,13 @@ class Surroundings:
         gathered.problems += _unknown_profiles(selected, found.documents, environment)
         variables, unknown = environ.read(environment, KEYS, _TABLES)
         gathered.layers += map(self._variable, variables)
+        gathered.problems += [
+            _wrong_switch(name, environment[name]) for name in environ.wrong_switches(environment)
+        ]
         gathered.notices += [_unknown_variable(name, environment[name]) for name in unknown]
         gathered.problems += [problem for one in gathered.layers for problem in one.problems]
         gathered.notices += [notice for one in gathered.layers for notice in one.notices]
-        gathered.notices += _unknown_backends(gathered.layers, self.reader)
+        gathered.notices += unknown_backends(gathered.layers, self.reader)
         texts = (*(one.text for one in found.documents), *(one.text for one in variables))
         self._expands = any("$" in text for text in texts)
         return gathered
@@ -134,7 +137,7 @@ def _unknown_profiles(
     ]
 
 
-def _unknown_backends(layers: list[Checked], reader: Reader) -> list[Problem]:
+def unknown_backends(layers: list[Checked], reader: Reader) -> list[Problem]:
     """Parameters for backends that nobody knows: a slip, or a plugin that is not imported yet."""
     if not any(layer.backends for layer in layers):
         return []
@@ -151,6 +154,11 @@ def _unknown_backends(layers: list[Checked], reader: Reader) -> list[Problem]:
                 problem(said.origin, message, key, reader, suggestion=suggest(name, known_backends()))
             )
     return notices
+
+
+def _wrong_switch(name: str, text: str) -> Problem:
+    place = f"environment variable {name}={shorten(text)}"
+    return Problem("expected 1, true, yes or on, or else 0, false, no or off", "environment", place)
 
 
 def _unknown_variable(name: str, text: str) -> Problem:

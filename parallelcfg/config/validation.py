@@ -5,21 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from parallelcfg.config import files
+from parallelcfg.config.cpus import cpu_count
 from parallelcfg.config.documents import document_layers
 from parallelcfg.config.entries import problem
 from parallelcfg.config.layers import split
 from parallelcfg.config.places import Reader, short_path
+from parallelcfg.config.policy import CONTRADICTION
 from parallelcfg.config.process import current
 from parallelcfg.config.state import agreeing, in_force
+from parallelcfg.config.surroundings import unknown_backends
 from parallelcfg.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from parallelcfg.config.entries import Checked
+    from parallelcfg.config.snapshot import Sourced
 
-__all__ = ["problems_in_force", "problems_of_content", "problems_of_file"]
+__all__ = ["problems_in_force", "problems_of_content", "problems_of_file", "wrong_params"]
 
 
 def problems_in_force() -> list[Problem]:
@@ -29,13 +33,18 @@ def problems_in_force() -> list[Problem]:
     reader = surroundings.reader
     layers = [layer for document in surroundings.documents() for layer in _layers(document, reader)]
     layers += gathered.layers  # those of the files again, and the environment's
-    problems = [*gathered.problems, *_wrong_params(layers, reader)]
+    problems = [*gathered.problems, *wrong_params((layer.layer for layer in layers), reader)]
     if not problems:
-        try:
-            agreeing(in_force())
-        except ConfigError as error:
-            problems = list(error.problems)
+        problems = [*_raised(lambda: agreeing(in_force())), *_raised(cpu_count)]
     return [*problems, *gathered.notices]
+
+
+def _raised(check: Callable[[], object]) -> Sequence[Problem]:
+    try:
+        check()
+    except ConfigError as error:
+        return error.problems
+    return ()
 
 
 def problems_of_file(file: Path, layer: str) -> list[Problem]:
@@ -46,7 +55,8 @@ def problems_of_file(file: Path, layer: str) -> list[Problem]:
     if read is None:
         missing = "no such file" if not file.exists() else "has no [tool.parallelcfg]"
         return [Problem(missing, layer, short_path(file, current().resolver.machine.cwd))]
-    return _problems(read)
+    reader = _reader(read)
+    return _problems(read) + unknown_backends(_layers(read, reader), reader)
 
 
 def problems_of_content(file: Path, layer: str, content: bytes) -> list[Problem]:
@@ -58,9 +68,18 @@ def problems_of_content(file: Path, layer: str, content: bytes) -> list[Problem]
 
 
 def _problems(document: files.Document) -> list[Problem]:
-    reader = Reader(current().resolver.machine.cwd, lambda _: document.text)
+    reader = _reader(document)
     layers = _layers(document, reader)
-    return [one for layer in layers for one in layer.problems] + _wrong_params(layers, reader)
+    problems = [one for layer in layers for one in layer.problems]
+    for layer in layers:
+        said = [layer.layer[key] for key in ("prefer", "require") if key in layer.layer]
+        if [one.value for one in said] == ["processes", "sharedmem"]:
+            problems.append(problem(said[0].origin, CONTRADICTION, "prefer", reader))
+    return problems + wrong_params((layer.layer for layer in layers), reader)
+
+
+def _reader(document: files.Document) -> Reader:
+    return Reader(current().resolver.machine.cwd, lambda _: document.text)
 
 
 def _layers(document: files.Document, reader: Reader) -> list[Checked]:
@@ -70,13 +89,21 @@ def _layers(document: files.Document, reader: Reader) -> list[Checked]:
     return document_layers(document, selected, current().resolver.machine, reader)
 
 
-def _wrong_params(layers: Iterable[Checked], reader: Reader) -> list[Problem]:
-    """Backends' parameters that are wrong. Elsewhere the call that chooses the backend tells."""
-    from parallelcfg.backends.params import WrongParam
+def wrong_params(layers: Iterable[Mapping[str, Sourced]], reader: Reader) -> list[Problem]:
+    """What is wrong with parameters in the tables of known backends.
+
+    Parameters
+    ----------
+    layers : iterable of mapping
+        Checked layers: what they say, by dotted key.
+    reader : Reader
+        For places in problems.
+    """
+    from parallelcfg.backends.params import UnknownParam, WrongParam
     from parallelcfg.backends.registry import check_params, known_backends
 
     problems = []
-    said = {(key, one.origin): one.value for layer in layers for key, one in layer.layer.items()}
+    said = {(key, one.origin): one.value for layer in layers for key, one in layer.items()}
     for (key, origin), value in said.items():
         table, name, *path = (*split(key), "", "")[: max(3, len(split(key)))]
         if table != "backends" or name not in known_backends():
@@ -85,10 +112,8 @@ def _wrong_params(layers: Iterable[Checked], reader: Reader) -> list[Problem]:
             value = {part: value}  # noqa: PLW2901 - the parameter is the whole table
         try:
             check_params(name, {path[0]: value})
-        except WrongParam as error:
+        except (UnknownParam, WrongParam) as error:
             problems.append(error.at(origin, reader))
-        except TypeError as error:
-            problems.append(problem(origin, f"{key}: {error}", key, reader, value=value))
         except Exception as error:  # of a plug-in
             message = f"{key}: backend {name!r} can't be loaded: {type(error).__name__}: {error}"
             problems.append(problem(origin, message, key, reader, value=value))

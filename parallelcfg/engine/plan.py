@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg import worker
-from parallelcfg.backends.params import WrongParam
+from parallelcfg.backends.params import UnknownParam, WrongParam
 from parallelcfg.backends.possible import is_daemon, no_processes, no_threads
 from parallelcfg.backends.registry import check_params, default_backend, is_built_in, make_backend
 from parallelcfg.backends.select import (
@@ -23,9 +24,10 @@ from parallelcfg.backends.select import (
 )
 from parallelcfg.config.context import current_scope, get_config, notify
 from parallelcfg.config.cpus import cpu_count, split_budget
-from parallelcfg.config.policy import clamp, resolve_jobs
-from parallelcfg.config.snapshot import Scope
-from parallelcfg.errors import SubstitutionWarning
+from parallelcfg.config.layers import join, split
+from parallelcfg.config.policy import clamp, locked, resolve_jobs
+from parallelcfg.config.snapshot import Origin, Scope, Sourced
+from parallelcfg.errors import ConfigWarning, SubstitutionWarning
 from parallelcfg.orders import Orders
 from parallelcfg.randomness import root_of
 from parallelcfg.transport.habits import habits
@@ -131,7 +133,7 @@ def make_plan(config: Config) -> Plan:
     substitutions = [] if choice.substitution is None else [choice.substitution]
     try:
         backend = make_backend(choice.backend, _params(config, choice.backend, choice.substitution))
-    except WrongParam as error:
+    except (UnknownParam, WrongParam) as error:
         raise error.placed(config, choice.backend) from None
     if config.require == "sharedmem" and not backend.traits.shares_memory:
         instead = shared_memory(around)
@@ -222,7 +224,27 @@ def _params(config: Config, backend: object, substitution: Substitution | None) 
         return {}
     if not isinstance(backend, str):
         return dict(config.backend_params)
-    return {**config.backends.get(backend, {}), **config.backend_params}
+    params = {**config.backends.get(backend, {}), **config.backend_params}
+    for key, lock in config.sources.items():
+        if lock.origin.layer == "locked" and key.startswith(f"{join(('backends', backend))}."):
+            _lock(config, params, key, lock)
+    return params
+
+
+def _lock(config: Config, params: dict[str, object], key: str, lock: Sourced) -> None:
+    """Put a locked value back into parameters, over what code passed to the backend by keyword."""
+    *tables, name = split(key)[2:]
+    place = params
+    for table in tables:
+        below = place.get(table)
+        place[table] = below = dict(below) if isinstance(below, Mapping) else {}
+        place = below
+    asked = place.get(name, lock.value)
+    place[name] = lock.value
+    if asked != lock.value:
+        said = config.sources.get(join(("backend_params", *split(key)[2:3])))
+        origin = Origin("call") if said is None else said.origin
+        notify(config, locked(key, lock, Sourced(asked, origin)), ConfigWarning)
 
 
 def _clamped(config: Config, cpus: int) -> Substitution:

@@ -77,14 +77,14 @@ def test_validate_holds_backends_parameters_against_what_they_take(command):
         outcome = command(*args)
         assert outcome.code == 1
         for part in (
-            "parallel.toml:2:1: backends.loky.idle_worker_timout: ",
+            "parallel.toml:2:1: 'idle_worker_timout' is neither",
             "(did you mean 'idle_worker_timeout'?)",
-            "parallel.toml:4:1: backends.threading.x: ",
-            "parallel.toml:6:1: backends.dask.adress: ",
+            "parallel.toml:4:1: 'x' is neither",
+            "parallel.toml:6:1: 'adress' is neither",
         ):
             assert outcome.err.count(part) == 1
         assert "address = 'auto'" not in outcome.err
-        assert ("variable PARALLEL_BACKENDS__LOKY__X=1: backends.loky.x: " in outcome.err) == (len(args) == 1)
+        assert ("variable PARALLEL_BACKENDS__LOKY__X=: 'x' is neither" in outcome.err) == (len(args) == 1)
 
 
 def test_validate_tells_of_a_backend_that_cannot_be_loaded(command, monkeypatch):
@@ -97,3 +97,33 @@ def test_validate_tells_of_a_backend_that_cannot_be_loaded(command, monkeypatch)
     outcome = command("validate")
     assert outcome.code == 1
     assert "parallel.toml:2:1: backends.site.queue: backend 'site' can't be loaded" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prefer = 'processes'\nrequire = 'sharedmem'", "f.toml:1:1: prefer='processes' contradicts"),
+        ("[backends.lokey]\nx = 1", "f.toml:2:1: backends.lokey.x is for an unknown backend"),
+        ("[profiles.night]\nlocked = {n_jobs = 3}", "f.toml:2:1: [locked] stands at the top of a file only"),
+        ("[tool.parallelcfg]\nn_jobs = 3", "f.toml:1:2: [tool.parallelcfg] is for pyproject.toml"),
+        ("n_jobs = 2\nn_jobs = 3", "no valid TOML: this key has a value already; say it once"),
+    ],
+)
+def test_validate_finds_in_a_file_what_it_finds_in_force(command, text, message):
+    command.write("f.toml", text)
+    outcome = command("validate", "f.toml")
+    assert (outcome.code, message in outcome.err) == (1, True)
+    assert "did you mean 'locked'" not in outcome.err
+
+
+@pytest.mark.parametrize("name", ["PARALLEL_NO_CONFIG", "PARALLEL_JOBLIB"])
+def test_a_switch_is_on_or_off(command, name):
+    command.environ[name] = "maybe"
+    assert f"environment variable {name}='maybe': expected 1, true, yes or on" in command("validate").err
+    command.environ[name] = " Off "
+    assert command("validate").code == 0
+
+
+def test_validate_looks_at_the_ceiling_of_loky(command, monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "abc")
+    assert "LOKY_MAX_CPU_COUNT='abc': expected a whole number" in command("validate").err

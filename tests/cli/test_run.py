@@ -70,8 +70,8 @@ def test_standard_input_runs_as_python_would_run_it(run):
 
 def test_parameters_of_backends_can_be_options(run):
     program = "from parallelcfg import get_config; print(dict(get_config().backends['loky']))"
-    outcome = run("--backends.loky.idle_worker_timeout", "5", "--backends.loky.x=none", "-", stdin=program)
-    assert outcome.stdout == "{'idle_worker_timeout': 5, 'x': None}\n"
+    outcome = run("--backends.loky.idle_worker_timeout", "5", "--backends.loky.env=none", "-", stdin=program)
+    assert outcome.stdout == "{'idle_worker_timeout': 5, 'env': None}\n"
 
 
 @pytest.mark.parametrize(

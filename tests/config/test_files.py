@@ -270,3 +270,20 @@ def test_none_is_null_in_toml(world):
     world.write("project", 'max_nbytes = "none"\nmmap_mode = "none"\n[backends.dask]\naddress = "none"')
     config = get_config()
     assert (config.max_nbytes, config.mmap_mode, config.backends["dask"]["address"]) == (None, None, None)
+
+
+def test_a_users_folder_that_may_not_be_entered_is_another_users(world, monkeypatch):
+    file = world.write("user", "n_jobs = 3")
+
+    def denied(path, *args, **kwargs):
+        if path == file:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **kwargs)
+
+    opened = type(file).open
+    monkeypatch.setattr(type(file), "open", denied)
+    assert "can't be read: Permission denied" in world.problems()  # its owner is to mend it
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (file.parent, os.X_OK))
+    context.reload()
+    with pytest.warns(ConfigWarning, match="can't be read: Permission denied"):
+        assert get_config().n_jobs is None
