@@ -224,6 +224,7 @@ class Parallel(Generic[Shape]):
         """What the last call did, or what the present one has done so far."""
         if self._report is None:
             self._report = Recorder(self._plan, None).report
+            self._report.ended = self._report.began  # nothing runs
         return self._report
 
     @overload

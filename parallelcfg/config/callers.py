@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 from parallelcfg.config.snapshot import Origin
@@ -10,7 +11,7 @@ from parallelcfg.config.snapshot import Origin
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["caller_frame", "caller_origin"]
+__all__ = ["caller_frame", "caller_origin", "warn_caller"]
 
 #: This package; and joblib, through which the bridge is called: its user's line is the one to name.
 _BETWEEN = frozenset({__name__.partition(".")[0], "joblib"})
@@ -27,4 +28,26 @@ def caller_frame() -> FrameType | None:
 def caller_origin(layer: str) -> Origin:
     """That frame's place, as the origin of values that a layer says."""
     frame = caller_frame()
-    return Origin(layer) if frame is None else Origin(layer, frame.f_code.co_filename, frame.f_lineno)
+    if frame is None:
+        return Origin(layer)
+    file = frame.f_code.co_filename
+    return Origin(layer, _cell(file) if "ipykernel" in file or file[:1] == "<" else file, frame.f_lineno)
+
+
+def _cell(file: str) -> str:
+    """What IPython calls a cell, for example ``Cell In[3]``; any other name as it is."""
+    core = sys.modules.get("IPython.core.getipython")
+    shell = None if core is None else core.get_ipython()
+    named = None if shell is None else shell.compile.format_code_name(file)
+    return file if named is None else " ".join(named)
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn at the line of the user's own code."""
+    frame = caller_frame()
+    if frame is None:
+        warnings.warn(message, category, stacklevel=2)
+        return
+    warnings.warn_explicit(
+        message, category, frame.f_code.co_filename, frame.f_lineno, module=frame.f_globals.get("__name__")
+    )

@@ -90,6 +90,10 @@ class Store:
             self._read[at] = self._load(layer, file)
         return self._read[at]
 
+    def forget(self) -> None:
+        """Read every file again when it is asked for."""
+        self._read.clear()
+
     def text(self, file: str) -> str:
         """The text of a file as it was when it was read; empty where it can't be."""
         for read in self._read.values():

@@ -5,11 +5,10 @@ The one module-level state besides the ContextVar of `context`. Standard library
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from parallelcfg.config.callers import caller_frame, caller_origin
+from parallelcfg.config.callers import caller_origin, warn_caller
 from parallelcfg.config.snapshot import UNSET, Config, Origin, Sourced
 from parallelcfg.errors import ConfigError
 
@@ -156,11 +155,35 @@ def checked(values: Mapping[str, object], backend_params: Mapping[str, object], 
     return layer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Handle:
-    """Undoes one `set_config`."""
+    """Undoes one `set_config`, when asked to or at the end of a ``with`` block.
 
-    _layer: Layer = field(repr=False)
+    Examples
+    --------
+    >>> from parallelcfg import get_config, set_config
+    >>> with set_config(n_jobs=2):
+    ...     get_config().n_jobs
+    2
+    >>> get_config().n_jobs
+    """
+
+    _layer: Layer
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys that it has set."""
+        return frozenset(self._layer)
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{key}={one.value!r}" for key, one in self._layer.items())
+        return f"<set_config({said})>"
+
+    def __enter__(self) -> Handle:  # noqa: PYI034 - Self came with Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reset()
 
     def reset(self) -> None:
         """Take the settings back; those of other calls stay. Calling it again does nothing."""
@@ -248,10 +271,4 @@ def notify(config: Config, message: str, category: type[ParallelWarning], *, onc
         raise ConfigError([f"{message} (an error because strict = true)"])
     if once and not _current.first_time(message):
         return
-    frame = caller_frame()
-    if frame is None:
-        warnings.warn(message, category, stacklevel=2)
-        return
-    warnings.warn_explicit(
-        message, category, frame.f_code.co_filename, frame.f_lineno, module=frame.f_globals.get("__name__")
-    )
+    warn_caller(message, category)

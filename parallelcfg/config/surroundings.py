@@ -83,6 +83,8 @@ class Surroundings:
         gathered.problems += [problem for one in gathered.layers for problem in one.problems]
         gathered.notices += [notice for one in gathered.layers for notice in one.notices]
         gathered.notices += unknown_backends(gathered.layers, self.reader)
+        if gathered.problems:
+            self._store.forget()  # whoever mends a file need not tell
         texts = (*(one.text for one in found.documents), *(one.text for one in variables))
         self._expands = any("$" in text for text in texts)
         return gathered

@@ -258,13 +258,11 @@ def _refuse(first_index: int, tasks: list[Any]) -> None:
             and type(task[2]) is dict
         ):
             continue
-        hint = ""
-        if callable(task):
-            hint = " Did you call the function, or forget delayed? Write delayed(f)(x), not f or delayed(f)."
+        wrong = "f or delayed(f)" if callable(task) else "f(x)"
         raise TypeError(
-            f"task {index} is {_shorten(repr(task))} of type {type(task).__name__}; "
-            f"expected what delayed(function)(arguments) returns.{hint}"
-        )
+            f"task {index} is {_shorten(repr(task))} of type {type(task).__name__}; expected what "
+            f"delayed(function)(arguments) returns. Did you forget delayed? Write delayed(f)(x), not {wrong}."
+        ) from None
 
 
 def call_text(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> str:

@@ -88,7 +88,7 @@ class Call:
         self._codec = codec
         self._recorder = recorder
         self._keep_going = config.on_error == "return"
-        self._source = iter(tasks)
+        self._source = _iterator(tasks)
         self._sent: dict[int, Sent] = {}
         self._lock = threading.Lock()
         self._for_driver: SimpleQueue[Any] = SimpleQueue()
@@ -289,3 +289,14 @@ class Call:
         for batch_id, position, error in self._watch.overdue(self._dispatcher.out):
             killable = self._traits.can_kill_running
             self._tell(self._dispatcher.overdue, batch_id, position, error, killable=killable)
+
+
+def _iterator(tasks: Iterable[Any]) -> Iterator[Any]:
+    try:
+        return iter(tasks)
+    except TypeError as error:
+        if hasattr(type(tasks), "__iter__"):
+            raise  # its own mistake
+        raise TypeError(
+            f"{error}; expected tasks, as in Parallel(...)(delayed(f)(x) for x in data)"
+        ) from None

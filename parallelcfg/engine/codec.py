@@ -117,17 +117,18 @@ class _ByteCodec:
         """Make a batch ready for the session; raises `Refused` where tasks can't be pickled."""
         try:
             packed = self._carrier.dumps(self._folded(batch), user=batch_id, name=None)
-        except Exception:
-            failures = [
-                Failure(position, error, traceback_text(error))
-                for position in range(len(batch))
-                if (error := refusal(batch, position, self._carrier.dumps)) is not None
-            ]
-            if not failures:
-                raise
-            raise Refused(failures) from None
-        self._count()
-        return self._work(batch_id, packed, len(batch), patience)
+        except Exception as error:
+            fault = error
+        else:
+            self._count()
+            return self._work(batch_id, packed, len(batch), patience)
+        # Out of the handler, so that what a task's own attempt raises has no other exception as its context
+        failures = [
+            Failure(position, reason, traceback_text(reason))
+            for position in range(len(batch))
+            if (reason := refusal(batch, position, self._carrier.dumps)) is not None
+        ]
+        raise Refused(failures) if failures else fault
 
     def unpack(self, values: Any) -> list[Any]:
         """The results of a reply."""

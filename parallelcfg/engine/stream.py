@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from parallelcfg.core.actions import Fault
 from parallelcfg.core.outcome import Failure
 from parallelcfg.errors import TaskError, TaskFailure
-from parallelcfg.transport.failures import traceback_text, unpack_exception
+from parallelcfg.transport.failures import traceback_text, unpack_exception, with_sources
 from parallelcfg.transport.salvage import PartlyUnreadable, Unreadable
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def exception_of(error: Fault | BaseException) -> BaseException:
         return _noted(error.cause, error)
     exception = unpack_exception(error.failure.exception)
     if isinstance(error.failure.exception, bytes):
-        exception.__cause__ = TaskFailure(error.index, error.call, error.failure.traceback)
+        exception.__cause__ = TaskFailure(error.index, error.call, with_sources(error.failure.traceback))
     if isinstance(exception, StopIteration):
         wrapped = TaskError(error.index, exception, error.failure.traceback, error.attempts)
         wrapped.__cause__ = exception

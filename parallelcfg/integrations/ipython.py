@@ -80,7 +80,11 @@ class Magics:
         options = read_options(text)
         if not options:
             return get_config()
-        self._session.append(_set(options))
+        handle = _set(options)
+        for before in [one for one in self._session if one.keys <= handle.keys]:  # the cell is run again
+            before.reset()
+            self._session.remove(before)
+        self._session.append(handle)
         return None
 
     def cell(self, text: str, body: str) -> None:
@@ -131,7 +135,8 @@ def read_options(text: str) -> dict[str, str]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise ConfigError([f"%parallel: expected KEY=VALUE, got {word!r}"])
+            hint = f"{_RESET!r} stands alone" if _RESET in words else "without blanks, as in n_jobs=4"
+            raise ConfigError([f"%parallel: expected KEY=VALUE, got {word!r} ({hint})"])
         options[key] = value
     return options
 
@@ -143,7 +148,9 @@ def complete(shell: object, event: Any) -> list[str]:  # noqa: ARG001 - IPython'
     last = event.text_until_cursor.split(" ")[-1]
     key, equals, begun = last.partition("=")
     if not equals:
-        return [f"{name}=" for name in KEYS if name.startswith(last)]
+        names = [f"{name}." if key.is_table else f"{name}=" for name, key in KEYS.items()]
+        names += [f"backends.{backend}." for backend in known_backends()] if "." in last else [_RESET]
+        return [name for name in names if name.startswith(last)]
     values = known_backends() if key == "backend" else _words(key)
     return [value for value in values if value.startswith(begun)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,16 +40,18 @@ class Bar:
     def show(self, event: ProgressEvent) -> None:
         """The call has begun, or a batch has ended."""
         if self._bar is None:
-            from tqdm.auto import tqdm
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a notebook without ipywidgets gets a bar of text
+                from tqdm.auto import tqdm
 
-            self._bar = tqdm(
-                total=event.total,
-                unit="task",
-                dynamic_ncols=True,
-                position=self._position,
-                leave=None,
-                file=None if self._position is None else _ThereAndBack(),
-            )
+                self._bar = tqdm(
+                    total=event.total,
+                    unit="task",
+                    dynamic_ncols=True,
+                    position=self._position,
+                    leave=None,
+                    file=None if self._position is None else _ThereAndBack(),
+                )
         if event.total != self._bar.total:
             self._bar.total = event.total
         if event.failed or event.retried:

@@ -39,8 +39,11 @@ def write_trace(path: str | os.PathLike[str], reports: Iterable[Report]) -> None
     target = Path(path)
     whole = {"displayTimeUnit": "ms", "traceEvents": list(events(list(reports)))}
     draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    draft.write_text(json.dumps(whole), encoding="utf-8")
-    draft.replace(target)
+    try:
+        draft.write_text(json.dumps(whole), encoding="utf-8")
+        draft.replace(target)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(target)) from None
 
 
 def events(reports: list[Report]) -> Iterator[dict[str, Any]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import atexit
 import errno
 import os
-import warnings
 from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from parallelcfg.config.callers import warn_caller
 from parallelcfg.errors import ConfigError, SharingWarning
 from parallelcfg.transport.files import free_space, make_folder, owner, remove_folder, save, sweep
 
@@ -83,7 +83,7 @@ class Arena:
         self._warned = True
         if self._strict:
             raise ConfigError(text)
-        warnings.warn(text, SharingWarning, stacklevel=2)
+        warn_caller(text, SharingWarning)
 
     def close(self) -> None:
         """Remove everything. Idempotent."""

@@ -1,17 +1,22 @@
 """Exceptions as bytes: whatever a task raises arrives as something that can be read and raised.
 
 Many exceptions can be pickled but not unpickled (an ``__init__`` with more arguments than ``args``), some not
-even pickled, and a few are as large as the data that they complain about. So each is packed, unpacked on the
-spot as a trial, and replaced by a `RemoteError`-like stand-in of the nearest type where it does not survive.
+even pickled, and a few are as large as the data that they complain about. So each is packed and unpacked as a
+trial. The first kind is made anew without its ``__init__``; what does not survive at all is replaced by a
+stand-in of the nearest type.
 """
 
 from __future__ import annotations
 
+import linecache
 import pickle
+import re
 import traceback
-from typing import cast
+from typing import Any, cast
 
-__all__ = ["LONGEST", "pack_exception", "traceback_text", "unpack_exception"]
+__all__ = ["LONGEST", "pack_exception", "traceback_text", "unpack_exception", "with_sources"]
+
+_FRAME = re.compile(r'  File "(.+)", line (\d+), in .*')
 
 #: Texts and pickles of exceptions are cut to this many bytes.
 LONGEST = 64 * 1024
@@ -39,15 +44,41 @@ def pack_exception(error: BaseException) -> tuple[bytes, str]:
     KeyError('a')
     """
     text = traceback_text(error)
-    try:
-        from parallelcfg.transport.pickling import dumps
+    for form in (error, _Bare(error)):
+        try:
+            from parallelcfg.transport.pickling import dumps
 
-        packed = dumps(error)
-        if len(packed) <= LONGEST and type(pickle.loads(packed)).__name__ == type(error).__name__:
-            return packed, text
-    except BaseException:  # noqa: S110 - any failure here is answered by the stand-in below
-        pass
+            packed = dumps(form)
+            if len(packed) <= LONGEST and type(pickle.loads(packed)).__name__ == type(error).__name__:
+                return packed, text
+        except BaseException:  # noqa: S110 - any failure here is answered by the next form, or the stand-in
+            pass
     return pickle.dumps(_stand_in(error)), text
+
+
+class _Bare:
+    """An exception that is made anew without its ``__init__``, whose parameters need not be ``args``."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kind = type(self._error)
+        built_in: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+        args = built_in.__reduce__(self._error)[1]  # an OSError keeps some of them elsewhere
+        return _made_anew, (kind, built_in, args, vars(self._error))
+
+
+def _made_anew(
+    kind: type[BaseException],
+    built_in: type[BaseException],
+    args: tuple[Any, ...],
+    attributes: dict[str, Any],
+) -> BaseException:
+    error = kind.__new__(kind, *args)
+    built_in.__init__(error, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 def unpack_exception(packed: BaseException | bytes) -> BaseException:
@@ -67,6 +98,28 @@ def traceback_text(error: BaseException) -> str:
     except BaseException:
         text = f"{type(error).__qualname__} (its traceback can't be formatted)\n"
     return _cut(text)
+
+
+def with_sources(text: str) -> str:
+    r"""A worker's traceback with the lines of code that it could not read: those of notebooks' cells.
+
+    Examples
+    --------
+    >>> import linecache
+    >>> linecache.cache["<cell>"] = (0, None, ["1 / 0"], "<cell>")
+    >>> print(with_sources('  File "<cell>", line 1, in f\nZeroDivisionError'))
+      File "<cell>", line 1, in f
+        1 / 0
+    ZeroDivisionError
+    """
+    lines = text.split("\n")
+    for at in range(len(lines) - 1, -1, -1):
+        frame = _FRAME.fullmatch(lines[at])
+        if frame is not None and not "".join(lines[at + 1 : at + 2]).startswith("    "):
+            source = linecache.getline(frame[1], int(frame[2])).strip()
+            if source:
+                lines.insert(at + 1, f"    {source}")
+    return "\n".join(lines)
 
 
 def _stand_in(error: BaseException) -> BaseException:

@@ -90,8 +90,9 @@ def dumps(
         return _dump(_CPickler, obj, store)
     except MemoryError:
         raise
-    except Exception:
-        return _dumps_by_value(obj, store, name)
+    except Exception:  # noqa: S110 - cloudpickle takes more, and has the error to show if it does not
+        pass
+    return _dumps_by_value(obj, store, name)
 
 
 def loads(data: bytes | bytearray | memoryview) -> Any:

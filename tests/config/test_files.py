@@ -287,3 +287,10 @@ def test_a_users_folder_that_may_not_be_entered_is_another_users(world, monkeypa
     context.reload()
     with pytest.warns(ConfigWarning, match="can't be read: Permission denied"):
         assert get_config().n_jobs is None
+
+
+def test_whoever_mends_a_file_need_not_tell(world):
+    file = world.write("project", "n_jbos = 3")
+    assert "unknown key 'n_jbos'" in world.problems()
+    file.write_text("n_jobs = 3")
+    assert get_config().n_jobs == 3

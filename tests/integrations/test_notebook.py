@@ -133,6 +133,27 @@ def test_tracebacks_hide_all_of_this_package_but_the_line_that_raised(notebook, 
     assert len(re.findall(r"File .*parallelcfg[/\\]\w+(?:[/\\]\w+)*\.py", shown)) == 1
 
 
+def test_a_workers_traceback_has_the_cells_code(notebook):
+    source = "def invert(x):\n    return 1 / x\nParallel(n_jobs=2)(delayed(invert)(x) for x in (1, 0))"
+    shown = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(notebook.error(source)["traceback"]))
+    assert re.search(r"line 2, in invert\n    return 1 / x\n", shown)
+
+
+def test_a_place_in_a_cell_has_the_cells_name(notebook):
+    notebook.run("handle = set_config(retries=1)")
+    told = notebook.value("import parallelcfg; parallelcfg.explain('retries')")
+    notebook.run("handle.reset()")
+    assert re.search(r"set_config +1 +Cell In\[\d+\]:1", told)
+    error = notebook.error("Parallel(n_jobs=0)")
+    assert re.match(r"1 problem in the configuration\n  Cell In\[\d+\]:1: n_jobs=0", error["evalue"])
+
+
+def test_a_magic_that_is_run_again_leaves_one_layer(notebook):
+    for _ in range(3):
+        notebook.run("%parallel n_jobs=2 backend=loky")
+    assert notebook.value("parallelcfg.explain('n_jobs')").count("%parallel") == 1
+
+
 def test_a_configuration_and_an_explanation_are_readable_as_text(notebook):
     assert notebook.value("get_config()") == "Config(backend='loky', n_jobs=2)"
     assert notebook.value("import parallelcfg; parallelcfg.explain('n_jobs')").split("\n")[0] == "n_jobs = 2"

@@ -1,8 +1,11 @@
 """What is told of a task's exception."""
 
+import threading
+
 import pytest
 
-from parallelcfg import Parallel, delayed
+from parallelcfg import Parallel, TaskNotPicklable, delayed
+from parallelcfg.transport.failures import pack_exception, unpack_exception
 
 
 def fail(x):
@@ -17,3 +20,49 @@ def test_a_tasks_traceback_begins_in_the_task(backend, timeout):
     head, first, *_ = error.traceback.splitlines()
     assert head == "Traceback (most recent call last):"
     assert first.endswith(", in fail")
+
+
+class TwoParts(Exception):
+    """Pickles, but does not unpickle: ``args`` are not what ``__init__`` takes."""
+
+    def __init__(self, name, *, code):
+        super().__init__(f"{name}: {code}")
+        self.code = code
+
+
+class Wrapped(OSError):
+    def __init__(self, path):
+        super().__init__(2, "gone", path)
+
+
+def fail_with(kind, *args, **kwargs):
+    raise kind(*args, **kwargs)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_an_exception_keeps_its_type_whatever_its_init_takes(backend):
+    with pytest.raises(TwoParts, match="disk: 7") as told:
+        Parallel(n_jobs=2, backend=backend)(delayed(fail_with)(TwoParts, "disk", code=7) for _ in range(2))
+    assert told.value.code == 7
+
+
+def test_the_systems_errors_keep_their_numbers():
+    error = unpack_exception(pack_exception(Wrapped("/x"))[0])
+    assert (type(error), error.errno, error.filename, str(error)) == (
+        Wrapped,
+        2,
+        "/x",
+        "[Errno 2] gone: '/x'",
+    )
+
+
+def test_what_cannot_be_pickled_has_one_cause_and_no_context():
+    lock = threading.Lock()
+    with pytest.raises(TaskNotPicklable) as told:
+        Parallel(n_jobs=2)(delayed(lambda x: (x, lock))(x) for x in range(2))
+    seen = []
+    error = told.value
+    while error is not None:
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    assert len(seen) <= 2
