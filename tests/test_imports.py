@@ -38,6 +38,7 @@ EXCEPTIONS = {
     ("config.snapshot", "config.html"): "a notebook asks a Config for its table",
     ("config.settings", "backends.registry"): "which backends exist is known when a name is checked",
     ("config.declaration", "backends.registry"): "and which are built in, when facts are written down",
+    ("config.keys", "backends.registry"): "or completed",
     ("config.surroundings", "backends.registry"): "and that of a table, when files are judged as a whole",
     ("config.context", "backends.registry"): "and which parameters they take, when some are given",
     ("config.context", "backends.params"): "and with which values",

@@ -28,6 +28,7 @@ _COMMANDS = {
     "get": ("parallelcfg.cli.show", "The bare value of a key, for shell scripts."),
     "env": ("parallelcfg.cli.show", "Every environment variable, what it sets and what it overrides."),
     "set": ("parallelcfg.cli.edit", "Change a key in a file, in place."),
+    "unset": ("parallelcfg.cli.edit", "Take a key out of a file."),
     "init": ("parallelcfg.cli.edit", "Write a commented parallel.toml."),
     "validate": ("parallelcfg.cli.check", "Every problem of every layer, or of the given files."),
     "schema": ("parallelcfg.cli.check", "The JSON Schema of parallel.toml."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -16,7 +17,11 @@ __all__ = ["completion_command", "schema_command", "validate_command"]
 @click.command("validate")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--system", is_flag=True, help="Check the files as the system's, where [locked] counts.")
-def validate_command(files: tuple[Path, ...], system: bool) -> None:
+@click.option(
+    "--format", "style", type=click.Choice(["text", "json"]), default="text", help="json: a list on stdout."
+)
+@click.pass_context
+def validate_command(ctx: click.Context, files: tuple[Path, ...], system: bool, style: str) -> None:
     """Every problem of every layer, or of the given files alone.
 
     Exits with 0, or with 1 and the problems on stderr. What is only a warning elsewhere is a problem here.
@@ -28,6 +33,9 @@ def validate_command(files: tuple[Path, ...], system: bool) -> None:
         problems += problems_of_file(file.absolute(), "system" if system else "project")
     if not files:
         problems = problems_in_force()
+    if style == "json":
+        print_json([asdict(problem) for problem in problems])
+        ctx.exit(1 if problems else 0)
     if problems:
         raise ConfigError(tuple(problems))
 

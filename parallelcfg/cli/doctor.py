@@ -15,6 +15,8 @@ import click
 
 from parallelcfg.cli.output import echo, print_table
 from parallelcfg.config.context import get_config
+from parallelcfg.config.suggest import suggest
+from parallelcfg.errors import ConfigError
 
 if TYPE_CHECKING:
     from parallelcfg.config.snapshot import Config
@@ -40,13 +42,20 @@ def doctor_command(ctx: click.Context, only: tuple[str, ...]) -> None:
 
     unknown = set(only) - {*known_backends()}
     if unknown:
+        near = suggest(min(unknown), known_backends())
+        hint = f" ({near})" if near else ""
         raise click.UsageError(
-            f"unknown backend {', '.join(sorted(unknown))}; known are {', '.join(known_backends())}"
+            f"unknown backend {', '.join(sorted(unknown))}; known are {', '.join(known_backends())}{hint}"
         )
-    config = get_config()
     echo(f"parallelcfg {version('parallelcfg')}, Python {platform.python_version()}, {platform.platform()}\n")
     echo(f"CPUs\n{_indented(str(available_cpus()))}\n")
     echo(f"configuration files\n{_indented(_files())}\n")
+    try:
+        config = get_config()
+    except ConfigError as error:  # all the more reason to tell the rest
+        echo(f"{error}\n")
+        echo(f"thread pools\n{_indented(_pools())}")
+        ctx.exit(1)
     echo(f"folders for large arrays\n{_indented(_folders(config))}\n")
     echo(f"thread pools\n{_indented(_pools())}\n")
     trips = [round_trip(name) for name in only or known_backends()]

@@ -1,59 +1,111 @@
-"""Commands that write configuration files: `set`, `init`."""
+"""Commands that write configuration files: `set`, `unset`, `init`."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from parallelcfg.cli.output import complete_keys
+from parallelcfg.cli.output import complete_keys, complete_values, echo
+from parallelcfg.config.context import explain
 from parallelcfg.config.files import project_file
-from parallelcfg.config.process import current
+from parallelcfg.config.process import current, reload
 from parallelcfg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from parallelcfg.config.machine import Machine
+    from collections.abc import Callable
 
-__all__ = ["init_command", "set_command"]
+__all__ = ["init_command", "set_command", "unset_command"]
+
+
+def _where(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which file is meant."""
+    for option in (
+        click.option("--profile", help="In this profile of the file."),
+        click.option("--file", type=click.Path(path_type=Path, dir_okay=False), help="In this file."),
+        click.option("--project", is_flag=True, help="In the project's file: the default."),
+        click.option("--user", is_flag=True, help="In the user's file."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command("set", context_settings={"ignore_unknown_options": True})  # VALUE may be -1
 @click.argument("key", shell_complete=complete_keys)
-@click.argument("value")
-@click.option("--user", is_flag=True, help="In the user's file.")
-@click.option("--project", is_flag=True, help="In the project's file, the default; made where there is none.")
-@click.option("--file", type=click.Path(path_type=Path, dir_okay=False), help="In this file.")
-@click.option("--profile", help="In this profile of the file.")
+@click.argument("value", shell_complete=partial(complete_values, None))
+@_where
 def set_command(
     key: str, value: str, user: bool, project: bool, file: Path | None, profile: str | None
 ) -> None:
     """Change KEY to VALUE in a file, in place: comments, order and everything else stay.
 
-    VALUE is spelt as in an environment variable; none is null. Refuses what would not validate.
+    VALUE is spelt as in an environment variable; none is null. Refuses what would not validate. The project's
+    file is made where there is none.
     """
     from parallelcfg.config import editing
 
-    if user + project + (file is not None) > 1:
-        raise click.UsageError("--user, --project and --file exclude each other")
-    machine = current().resolver.machine
-    target = _target(machine, user=user, file=file)
+    target, layer = _target(user=user, project=project, file=file)
     try:
         path = editing.path_of(key, profile)
         text = editing.spelt(key, value)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    layer = "user" if user else "system" if target == machine.system_file else "project"
     editing.change(target, layer, path, text)
-    click.echo(f"{target}: {'.'.join(path)} = {text}", err=True)
+    echo(f"{target}: {'.'.join(path)} = {text}", err=True)
+    _tell_what_counts(target, path)
 
 
-def _target(machine: Machine, *, user: bool, file: Path | None) -> Path:
-    if file is not None:
-        return machine.cwd / file
+@click.command("unset")
+@click.argument("key", shell_complete=complete_keys)
+@_where
+def unset_command(key: str, user: bool, project: bool, file: Path | None, profile: str | None) -> None:
+    """Take KEY out of a file: lower layers and the default count again. Everything else stays."""
+    from parallelcfg.config import editing
+
+    target, layer = _target(user=user, project=project, file=file)
+    try:
+        path = editing.path_of(key, profile)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    editing.remove(target, layer, path)
+    echo(f"{target}: without {'.'.join(path)}", err=True)
+
+
+def _tell_what_counts(target: Path, path: tuple[str, ...]) -> None:
+    """Say so where a higher layer or a limit hides what a file in force says now."""
+    reload()
+    try:
+        if target not in {one.file for one in current().resolver.surroundings.documents()}:
+            return
+        explanation = explain(".".join(path))
+    except ConfigError:  # of a profile or a lock, or there are problems elsewhere, which other commands tell
+        return
+    winner = explanation.winner
+    if winner.file != str(target):
+        counts = f"{winner.layer} ({winner.origin})"
+        echo(
+            f"note: {explanation.key} = {explanation.shown(explanation.value)} counts here: {counts}",
+            err=True,
+        )
+    elif explanation.note and "clamped" in explanation.note:
+        echo(f"note: {explanation.key} = {explanation.value} here: {explanation.note}", err=True)
+
+
+def _target(*, user: bool, project: bool, file: Path | None) -> tuple[Path, str]:
+    """The file that is meant, and the layer that it belongs to."""
+    if user + project + (file is not None) > 1:
+        raise click.UsageError("--user, --project and --file exclude each other")
+    machine = current().resolver.machine
     if user:
-        return machine.user_file
-    return project_file(machine) or machine.cwd / "parallel.toml"
+        return machine.user_file, "user"
+    if file is None:
+        return project_file(machine) or machine.cwd / "parallel.toml", "project"
+    target = machine.cwd / file
+    if not target.parent.is_dir():
+        raise click.UsageError(f"no folder {str(file.parent)!r}")
+    return target, "system" if target == machine.system_file else "project"
 
 
 @click.command("init")
@@ -68,7 +120,10 @@ def init_command(pyproject: bool) -> None:
 
     machine = current().resolver.machine
     folder, before = machine.cwd, project_file(machine)
-    if before is not None and before.parent in folder.parents:
+    beside = before is not None and before.parent == folder
+    if pyproject and before == folder / "parallel.toml":
+        click.echo(f"note: {before} beside it wins; keep one of them", err=True)
+    elif before is not None and (before.parent in folder.parents or (beside and not pyproject)):
         click.echo(f"note: {before} no longer counts in {folder} and below; the nearest file does", err=True)
     if pyproject:
         _extend_pyproject(folder / "pyproject.toml", example("", table="tool.parallelcfg"))

@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["complete_keys", "echo", "print_json", "print_table", "printable"]
+__all__ = ["complete_keys", "complete_values", "echo", "print_json", "print_table", "printable"]
 
 _PIPE_WIDTH = 1000  # a table in a pipe is for grep and awk: no folding
 
@@ -58,3 +58,17 @@ def complete_keys(
     from parallelcfg.config.keys import KEYS
 
     return [CompletionItem(name, help=key.help) for name, key in KEYS.items() if name.startswith(incomplete)]
+
+
+def complete_values(
+    key: str | None, context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Words that a key takes: the given one, or the one that stands before on the line."""
+    from parallelcfg.config.keys import KEYS
+
+    name = key or context.params.get("key") or ""
+    return [
+        CompletionItem(word)
+        for word in (KEYS[name].words if name in KEYS else ())
+        if word.startswith(incomplete)
+    ]

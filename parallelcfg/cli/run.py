@@ -5,12 +5,15 @@ from __future__ import annotations
 import runpy
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
+from parallelcfg.cli.output import complete_values
 from parallelcfg.config.context import get_config
 from parallelcfg.config.keys import KEYS
 from parallelcfg.config.layers import split
@@ -27,7 +30,21 @@ __all__ = ["Program", "run_command"]
 class _Run(click.Command):
     """Takes ``--KEY VALUE`` pairs up to the program; what follows is the program's own."""
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Options up to the program; then, and for the program itself, names of files."""
+        rest = list(ctx.args)
+        while rest and rest[0].startswith("--") and rest[0] != "--":
+            option = rest.pop(0)
+            if "=" not in option and rest:
+                rest.pop(0)
+        if not rest and incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(incomplete, type="file")]
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:  # for completion, of what is not finished yet
+            ctx.args = list(args)
+            return []
         settings: dict[str, str] = {}
         rest = list(args)
         while rest and rest[0].startswith("-") and rest[0] not in {"-", "-m", "--"}:
@@ -42,10 +59,20 @@ class _Run(click.Command):
         if rest[:1] == ["--"]:
             rest.pop(0)
         if not rest or rest == ["-m"]:
-            ctx.fail("nothing to run: expected a SCRIPT, -m MODULE or - for standard input")
+            last = list(settings.items())[-1:] if not rest else []
+            taken = "".join(
+                f"; {value} was taken for the value of --{key.replace('_', '-')}"
+                for key, value in last
+                if Path(value).exists()
+            )
+            ctx.fail(f"nothing to run: expected a SCRIPT, -m MODULE or - for standard input{taken}")
         program = Program(*_split(rest))
-        if not (program.is_module or program.name == "-" or Path(program.name).exists()):
-            ctx.fail(f"no file {program.name!r}")
+        if not (program.is_module or program.name == "-"):
+            found = Path(program.name)
+            if not found.exists():
+                ctx.fail(f"no file {program.name!r}")
+            if found.is_dir() and not (found / "__main__.py").exists():
+                ctx.fail(f"no __main__.py in the folder {program.name!r}")
         ctx.params = {"settings": settings, "program": program}
         return []
 
@@ -138,7 +165,12 @@ def _own_part(traceback: TracebackType | None) -> TracebackType | None:
 def _options() -> list[click.Parameter]:
     """An option for each key: for help and completion, `_Run` reads them itself."""
     return [
-        click.Option([f"--{name.replace('_', '-')}"], metavar="VALUE", help=f"{key.help}: {key.expected}.")
+        click.Option(
+            [f"--{name.replace('_', '-')}"],
+            metavar="VALUE",
+            help=f"{key.help}: {key.expected}.",
+            shell_complete=partial(complete_values, name),
+        )
         for name, key in KEYS.items()
         if not key.is_table
     ]

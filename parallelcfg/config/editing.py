@@ -25,9 +25,9 @@ from parallelcfg.config.validation import problems_of_content
 from parallelcfg.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["append_table", "change", "path_of", "spelt"]
+__all__ = ["append_table", "change", "path_of", "remove", "spelt"]
 
 
 def path_of(key: str, profile: str | None) -> tuple[str, ...]:
@@ -38,7 +38,11 @@ def path_of(key: str, profile: str | None) -> tuple[str, ...]:
     ValueError
         There is no such key.
     """
+    if profile == "":
+        raise ValueError("a profile has a name")
     path = split(key)
+    if path[0] == "profiles" and len(path) > 2:  # noqa: PLR2004 - the table, the profile, the key
+        raise ValueError(f"for a profile's key say {'.'.join(path[2:])} --profile {path[1]}")
     at = path[1:] if path[0] == "locked" else path
     if not at or at[0] not in KEYS or (len(at) > 1) != KEYS[at[0]].is_table:
         if at and at[0] in KEYS and KEYS[at[0]].is_table:
@@ -46,7 +50,7 @@ def path_of(key: str, profile: str | None) -> tuple[str, ...]:
                 f"{key!r} is a table; name a key in it, such as backends.loky.idle_worker_timeout"
             )
         near = suggest(key, KEYS)
-        raise ValueError(f"unknown key {key!r}; {near}" if near else f"unknown key {key!r}")
+        raise ValueError(f"unknown key {key!r} ({near})" if near else f"unknown key {key!r}")
     return path if profile is None else ("profiles", profile, *path)
 
 
@@ -73,17 +77,51 @@ def change(file: Path, layer: str, path: tuple[str, ...], value: str) -> None:
     ConfigError
         The file can't be read or written, is no TOML, or would not validate afterwards. It stays as it was.
     """
+    _edit(file, layer, lambda text, root: _changed(text, (*root, *path), value))
+
+
+def remove(file: Path, layer: str, path: tuple[str, ...]) -> None:
+    """Take a key out of a file; everything else stays.
+
+    Raises
+    ------
+    ConfigError
+        The file does not say the key, can't be read or written, or is no TOML. It stays as it was.
+    """
+
+    def without(text: str, root: tuple[str, ...]) -> str:
+        import tomlkit
+
+        document = tomlkit.parse(text)
+        table: object = document
+        for name in (*root, *path[:-1]):
+            table = table.get(name) if isinstance(table, dict) else None
+        if not isinstance(table, dict) or path[-1] not in table:
+            raise ConfigError([f"{file} does not say {'.'.join(path)}; parallelcfg explain tells who does"])
+        del table[path[-1]]
+        return _ended(tomlkit.dumps(document), text)
+
+    _edit(file, layer, without)
+
+
+def _edit(file: Path, layer: str, edited: Callable[[str, tuple[str, ...]], str]) -> None:
+    """Change a file's text, given with the path of our table in it, unless that adds a problem."""
     before = _content(file)
     known = problems_of_content(file, layer, before)
     if before and any(not problem.key for problem in known):
         raise ConfigError(tuple(known))  # no TOML: there is nothing to put a key into
     root = ("tool", "parallelcfg") if file.name == "pyproject.toml" else ()
-    after = _changed(before.decode("utf-8"), (*root, *path), value).encode("utf-8")
+    after = edited(before.decode("utf-8"), root).encode("utf-8")
     told = {(problem.key, problem.message) for problem in known}
     problems = [one for one in problems_of_content(file, layer, after) if (one.key, one.message) not in told]
     if problems:
         raise ConfigError(tuple(problems))
     _write(file, after)
+
+
+def _ended(written: str, text: str) -> str:
+    """What tomlkit wrote, whose new lines end with LF alone, with the line ends of the text before."""
+    return written.replace("\r\n", "\n").replace("\n", "\r\n") if "\r\n" in text else written
 
 
 def append_table(file: Path, path: tuple[str, ...], section: str) -> None:
@@ -115,9 +153,7 @@ def _changed(text: str, path: tuple[str, ...], value: str) -> str:
 
     document = tomlkit.parse(text)
     _put(document, path, value)
-    written = tomlkit.dumps(document)
-    # tomlkit ends new lines with \n alone
-    written = written.replace("\r\n", "\n").replace("\n", "\r\n") if "\r\n" in text else written
+    written = _ended(tomlkit.dumps(document), text)
     return _below_its_comment(text, path[-1], value, tomli.loads(written)) or written
 
 

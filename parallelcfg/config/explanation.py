@@ -209,7 +209,7 @@ def _below(key: str, config: Config) -> list[str]:
 def _table(key: str, config: Config, reader: Reader) -> Explanation:
     below = _below(key, config)
     if not below:
-        near = suggest(key, (*KEYS, *config.sources))
+        near = suggest(key.lower().removeprefix("parallel_"), (*KEYS, *config.sources))
         about = (
             f"no layer says {key!r}"
             if key.partition(".")[0] in {"backends", "backend_params"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parallelcfg.config.declared import DECLARED
 from parallelcfg.config.snapshot import Origin, Sourced
@@ -81,6 +81,23 @@ class Key:
     def schema(self) -> dict[str, object]:
         """JSON Schema of the values that a file may hold."""
         return self._field.schema
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Those of its values that are words, for completion.
+
+        Examples
+        --------
+        >>> KEYS["prefer"].words, KEYS["n_jobs"].words
+        (('processes', 'threads'), ())
+        """
+        if self.name == "backend":
+            from parallelcfg.backends.registry import known_backends
+
+            return known_backends()
+        schema: Any = self.schema
+        listed = [word for one in schema.get("anyOf", [schema]) for word in one.get("enum", [])]
+        return tuple(listed or (["true", "false"] if schema.get("type") == "boolean" else []))
 
     def spell(self, value: object) -> object:
         """A canonical value the way people write it, for example ``"1M"``."""

@@ -105,9 +105,10 @@ def wrong_params(layers: Iterable[Mapping[str, Sourced]], reader: Reader) -> lis
     problems = []
     said = {(key, one.origin): one.value for layer in layers for key, one in layer.items()}
     for (key, origin), value in said.items():
-        table, name, *path = (*split(key), "", "")[: max(3, len(split(key)))]
-        if table != "backends" or name not in known_backends():
+        table, name, *path = (*split(key), "")
+        if table != "backends" or name not in known_backends() or not any(path):  # the last: an empty table
             continue
+        del path[-1]
         for part in reversed(path[1:]):
             value = {part: value}  # noqa: PLW2901 - the parameter is the whole table
         try:

@@ -24,8 +24,6 @@ from parallelcfg.config.spelling import from_text, from_untyped_text
 from parallelcfg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from parallelcfg.config.process import Handle
     from parallelcfg.config.snapshot import Config
 
@@ -151,19 +149,7 @@ def complete(shell: object, event: Any) -> list[str]:  # noqa: ARG001 - IPython'
         names = [f"{name}." if key.is_table else f"{name}=" for name, key in KEYS.items()]
         names += [f"backends.{backend}." for backend in known_backends()] if "." in last else [_RESET]
         return [name for name in names if name.startswith(last)]
-    values = known_backends() if key == "backend" else _words(key)
-    return [value for value in values if value.startswith(begun)]
-
-
-def _words(key: str) -> Sequence[str]:
-    """The values of a key that are words."""
-    from parallelcfg.config.keys import KEYS
-
-    if key not in KEYS:
-        return []
-    choices: Any = KEYS[key].schema
-    listed = [word for one in choices.get("anyOf", [choices]) for word in one.get("enum", [])]
-    return listed or (["true", "false"] if choices.get("type") == "boolean" else [])
+    return [word for word in (KEYS[key].words if key in KEYS else ()) if word.startswith(begun)]
 
 
 def _set(options: dict[str, str]) -> Handle:

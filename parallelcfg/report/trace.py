@@ -149,7 +149,10 @@ class _Traces:
         with self._lock:
             kept, self._reports = self._reports, {}
         for path, reports in kept.items():
-            write_trace(path, reports)
+            try:
+                write_trace(path, reports)
+            except OSError as error:  # the program is over: nobody is left to catch it
+                sys.stderr.write(f"parallelcfg: the trace {path} can't be written: {error.strerror}\n")
 
 
 _traces = _Traces()

@@ -127,3 +127,15 @@ def test_a_switch_is_on_or_off(command, name):
 def test_validate_looks_at_the_ceiling_of_loky(command, monkeypatch):
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "abc")
     assert "LOKY_MAX_CPU_COUNT='abc': expected a whole number" in command("validate").err
+
+
+def test_problems_as_json_are_for_programs(command):
+    command.write("parallel.toml", "n_jbos = 3")
+    outcome = command("validate", "--format", "json")
+    assert outcome.code == 1
+    (problem,) = outcome.json
+    assert problem["place"] == "parallel.toml:1:1"
+    assert problem["suggestion"] == "did you mean 'n_jobs'?"
+    command.write("parallel.toml", "n_jobs = 3")
+    outcome = command("validate", "--format", "json")
+    assert (outcome.code, outcome.json) == (0, [])

@@ -71,3 +71,12 @@ def test_a_folder_that_can_not_be_used_is_told(command):
     command.write("file", "")
     command.environ["PARALLEL_TEMP_FOLDER"] = "file/below"
     assert "file/below: can't be used: Not a directory" in command("doctor", "--backend", "sequential").out
+
+
+def test_a_broken_configuration_does_not_silence_the_doctor(command):
+    command.write("parallel.toml", "n_jbos = 3")
+    outcome = command("doctor")
+    assert outcome.code == 1
+    for part in ("CPUs, decided by", "parallel.toml:1:1: unknown key 'n_jbos'", "thread pools"):
+        assert part in outcome.out
+    assert "did you mean 'loky'?" in command("doctor", "--backend", "lokey").err

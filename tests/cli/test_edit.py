@@ -130,7 +130,7 @@ def test_set_leaves_broken_toml_alone(command):
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("njobs", "unknown key 'njobs'; did you mean 'n_jobs'?"),
+        ("njobs", "unknown key 'njobs' (did you mean 'n_jobs'?)"),
         ("backends", "'backends' is a table; name a key in it"),
         ("n_jobs.x", "unknown key 'n_jobs.x'"),
         ("a..b", "'a..b' is no dotted key"),
@@ -191,3 +191,62 @@ def test_init_adds_a_table_to_pyproject_once(command):
     assert tomli.loads(text) == {"project": {"name": "x"}, "tool": {"parallelcfg": {}}}
     assert command("init", "--pyproject").code == 1
     assert file.read_text() == text
+
+
+def test_unset_takes_a_key_out_and_nothing_else(command):
+    before = (
+        "# top\r\nn_jobs = 4   # mine\r\nverbose = 1\r\n\r\n[backends.loky]\r\nidle_worker_timeout = 3\r\n"
+    )
+    file = command.write("parallel.toml", before)
+    assert command("unset", "n_jobs").err == f"{file}: without n_jobs\n"
+    assert file.read_bytes().decode() == before.replace("n_jobs = 4   # mine\r\n", "")
+    outcome = command("unset", "n_jobs")
+    assert (outcome.code, "does not say n_jobs" in outcome.err) == (1, True)
+    assert command("unset", "backends.loky.idle_worker_timeout").code == 0
+    assert tomli.loads(file.read_text()) == {"verbose": 1, "backends": {"loky": {}}}
+    assert "did you mean 'n_jobs'" in command("unset", "njobs").err
+
+
+def test_unset_takes_a_key_out_of_a_profile_and_of_pyproject(command):
+    file = command.write(
+        "pyproject.toml", "[tool.parallelcfg]\nn_jobs = 2\n[tool.parallelcfg.profiles.a]\nn_jobs = 3\n"
+    )
+    assert command("unset", "n_jobs", "--profile", "a").code == 0
+    assert tomli.loads(file.read_text())["tool"] == {"parallelcfg": {"n_jobs": 2, "profiles": {"a": {}}}}
+    assert command("unset", "n_jobs", "--profile", "b").code == 1
+
+
+@pytest.mark.parametrize(
+    ("prepare", "args", "said"),
+    [
+        ("[locked]\nn_jobs = 3", ["n_jobs", "2"], "note: n_jobs = 3 counts here: locked ("),
+        ("max_jobs = 1", ["n_jobs", "2"], "note: n_jobs = 1 here: clamped by max_jobs; 2 was asked for"),
+        ("", ["retries", "2"], "note: retries = 5 counts here: environment (PARALLEL_RETRIES)"),
+    ],
+)
+def test_set_tells_where_something_else_counts(command, prepare, args, said):
+    command.write("../system/parallel.toml", prepare)
+    command.environ["PARALLEL_RETRIES"] = "5"
+    assert said in command("set", *args).err
+    assert "note" not in command("set", "verbose", "1").err
+    assert "note" not in command("set", *args, "--file", "other.toml").err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["n_jobs", "2", "--profile", ""], "a profile has a name"),
+        (["profiles.night.n_jobs", "2"], "say n_jobs --profile night"),
+        (["n_jobs", "2", "--file", "nowhere/x.toml"], "no folder 'nowhere'"),
+    ],
+)
+def test_set_tells_how_to_say_it(command, args, said):
+    outcome = command("set", *args)
+    assert (outcome.code, said in outcome.err) == (2, True)
+
+
+def test_init_tells_which_of_two_files_of_a_folder_counts(command):
+    file = command.write("pyproject.toml", "[tool.parallelcfg]\nn_jobs = 2\n")
+    assert f"note: {file} no longer counts" in command("init").err
+    file.write_text("")
+    assert "parallel.toml beside it wins" in command("init", "--pyproject").err

@@ -138,3 +138,16 @@ def test_get_imports_nothing_that_takes_time(tmp_path):
         [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
     )
     assert done.stdout == "none\n[]\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--strict", "."], "; . was taken for the value of --strict"),
+        (["."], "no __main__.py in the folder '.'"),
+        (["nowhere.py"], "no file 'nowhere.py'"),
+    ],
+)
+def test_nothing_to_run_is_told_with_the_reason(run, args, said):
+    outcome = run(*args)
+    assert (outcome.returncode, said in outcome.stderr) == (2, True)

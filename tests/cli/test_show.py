@@ -182,16 +182,24 @@ def test_every_shell_gets_a_completion_script(command, shell):
         (["parallelcfg", "explain", "n_j"], ["n_jobs"]),
         (["parallelcfg", "set", "max_"], ["max_nbytes", "max_pending_results", "max_jobs"]),
         (["parallelcfg", "show", "--form"], ["--format"]),
+        (["parallelcfg", "set", "backend", "th"], ["threading"]),
+        (["parallelcfg", "run", "--max-"], ["--max-nbytes", "--max-pending-results", "--max-jobs"]),
+        (["parallelcfg", "run", "--backend", "mul"], ["multiprocessing"]),
+        (["parallelcfg", "run", "--n-jobs", "2", "scr"], ["script.py"]),
+        (["parallelcfg", "run", "script.py", "--n"], []),
     ],
 )
 def test_bash_completes_commands_keys_and_options(tmp_path, words, expected):
     script = f"""
         eval "$(parallelcfg completion bash)" || exit 3
+        compopt() {{ :; }}  # bash's own is for a prompt; what it asks for is asked for below
         COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}
         function=$(complete -p parallelcfg | sed 's/.*-F \\([^ ]*\\).*/\\1/')
         $function parallelcfg "${{COMP_WORDS[COMP_CWORD]}}"
+        [[ ${{#COMPREPLY[@]}} -gt 0 ]] || COMPREPLY=($(compgen -o default -- "${{COMP_WORDS[COMP_CWORD]}}"))
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
+    (tmp_path / "script.py").touch()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "--norc", "-c", script],

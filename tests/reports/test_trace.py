@@ -2,8 +2,11 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
+
+import pytest
 
 from parallelcfg import Parallel, delayed
 from parallelcfg.report.trace import events
@@ -101,3 +104,20 @@ def test_without_the_key_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Parallel()(delayed(abs)(x) for x in range(3))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_trace_that_can_not_be_written_is_told_in_a_line(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    target = tmp_path / "nowhere" / "run.json"
+    environment = {**os.environ, "PARALLEL_TRACE": str(target)}
+    done = subprocess.run(
+        [sys.executable, program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stderr == f"parallelcfg: the trace {target} can't be written: No such file or directory\n"
+
+
+def test_a_report_that_can_not_be_written_names_the_file(make_report, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"run\.json'$"):
+        make_report().to_chrome_trace(tmp_path / "nowhere" / "run.json")
