@@ -14,6 +14,7 @@ The parent's death is noticed by a thread that waits for just that, whatever the
 from __future__ import annotations
 
 import faulthandler
+import io
 import os
 import pickle
 import select
@@ -82,6 +83,7 @@ def main(connection: Connection, birth: Birth) -> None:
     """
     os.environ.update(birth.env)
     _leave_interrupts_to_parent()
+    _write_lines()
     if sys.platform != "win32":
         os.register_at_fork(after_in_child=connection.close)  # else a child could outlive us unnoticed
     threading.Thread(target=_end_with, args=(birth.parent,), name="parallelcfg-parent", daemon=True).start()
@@ -98,6 +100,13 @@ def main(connection: Connection, birth: Birth) -> None:
         channel.send(Lost(cause))
         raise SystemExit(1) from error  # the parent says what it was
     channel.serve()
+
+
+def _write_lines() -> None:
+    """Have what tasks print appear in whole lines, at once: workers share a pipe, and may be stopped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, write_through=False)
 
 
 class _Channel:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from parallelcfg.config.snapshot import Origin
 
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["caller_frame", "caller_origin", "warn_caller"]
+__all__ = ["caller_frame", "caller_origin", "notebook", "warn_caller"]
 
 #: This package; and joblib, through which the bridge is called: its user's line is the one to name.
 _BETWEEN = frozenset({__name__.partition(".")[0], "joblib"})
@@ -36,10 +36,15 @@ def caller_origin(layer: str) -> Origin:
 
 def _cell(file: str) -> str:
     """What IPython calls a cell, for example ``Cell In[3]``; any other name as it is."""
-    core = sys.modules.get("IPython.core.getipython")
-    shell = None if core is None else core.get_ipython()
+    shell = notebook()
     named = None if shell is None else shell.compile.format_code_name(file)
     return file if named is None else " ".join(named)
+
+
+def notebook() -> Any:
+    """The IPython shell that runs this program; None elsewhere."""
+    core = sys.modules.get("IPython.core.getipython")
+    return None if core is None else core.get_ipython()
 
 
 def warn_caller(message: str, category: type[Warning]) -> None:

@@ -52,6 +52,8 @@ class Bar:
                     leave=None,
                     file=None if self._position is None else _ThereAndBack(),
                 )
+            if self._bar.pos == 0:
+                self._bar.leave = True  # tqdm's own choice, which its widget does not know
         if event.total != self._bar.total:
             self._bar.total = event.total
         if event.failed or event.retried:

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from parallelcfg.config.callers import notebook
 from parallelcfg.report.text import headline
 
 if TYPE_CHECKING:
@@ -137,17 +138,22 @@ class _Traces:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._reports: dict[str, list[Report]] = {}
+        self._news: set[str] = set()  # files that are not up to date
 
     def keep(self, path: str, report: Report) -> None:
         with self._lock:
             if not self._reports:
                 atexit.unregister(self.write)
                 atexit.register(self.write)
+                if (shell := notebook()) is not None:  # whose kernel may be killed at its end
+                    shell.events.register("post_run_cell", self.write)
             self._reports.setdefault(path, []).append(report)
+            self._news.add(path)
 
-    def write(self) -> None:
+    def write(self, *_: object) -> None:
         with self._lock:
-            kept, self._reports = self._reports, {}
+            kept = {path: list(self._reports[path]) for path in self._news}
+            self._news.clear()
         for path, reports in kept.items():
             try:
                 write_trace(path, reports)

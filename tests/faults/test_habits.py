@@ -136,3 +136,31 @@ def test_nothing_is_printed(tmp_path):
         [sys.executable, str(program)], capture_output=True, text=True, timeout=60, check=True
     )
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_what_tasks_print_comes_at_once_and_in_whole_lines(tmp_path, backend, unbuffered):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, sys, time\n"
+        "from parallelcfg import Parallel, delayed\n"
+        "def tell(x):\n"
+        "    for part in 'abc':\n"
+        "        sys.stdout.write(part * 3)\n"
+        "    print(x)\n"
+        "    return os.getpid()\n"
+        "if __name__ == '__main__':\n"
+        f"    parallel = Parallel(n_jobs=2, backend={backend!r}, batch_size=1)\n"
+        "    workers = set(parallel(delayed(tell)(x) for x in range(200)))\n"
+        "    print('all', flush=True)\n"
+        "    for worker in workers:\n"
+        "        os.kill(worker, 9)  # what a worker has not written by now is lost\n"
+    )
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        [sys.executable, program], env=environment, capture_output=True, text=True, check=False
+    )
+    lines = done.stdout.splitlines()
+    assert sorted(lines[:-1]) == sorted(f"aaabbbccc{x}" for x in range(200))
+    assert lines[-1] == "all"

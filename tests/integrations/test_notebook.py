@@ -1,5 +1,6 @@
 """The extension in a real Jupyter kernel, and the example notebook."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -175,6 +176,14 @@ def test_output_of_workers_is_not_lost(notebook):
 def test_progress_is_a_widget(notebook):
     outputs = notebook.run("Parallel(progress=True)(delayed(abs)(x) for x in range(3));")
     assert any("application/vnd.jupyter.widget-view+json" in out.get("data", {}) for out in outputs)
+
+
+def test_a_trace_is_written_after_every_cell(notebook, tmp_path):
+    file = tmp_path / "run.json"
+    for calls in (1, 2):
+        notebook.run(f"Parallel(n_jobs=2, trace={str(file)!r})(delayed(abs)(x) for x in range(3))")
+        events = json.loads(file.read_text())["traceEvents"]
+        assert len([event for event in events if event["ph"] == "b"]) == calls
 
 
 def test_a_report_shows_its_timeline(notebook):
