@@ -10,6 +10,13 @@ The search leaves ``n_jobs`` open, and so the configuration decides. The figures
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
+
+if find_spec("sklearn") is None:
+    print("skipped: this example needs scikit-learn (pip install scikit-learn)")
+    sys.exit()
+
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV

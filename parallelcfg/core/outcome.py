@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Failure", "Lost", "Reply"]
+__all__ = ["ENDED", "Failure", "Lost", "Reply"]
+
+#: What becomes of batches whose workers are given back.
+ENDED = "the call has ended (a generator from a with block is to be read inside of the block)"
 
 
 @dataclass(frozen=True, slots=True)

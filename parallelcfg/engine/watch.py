@@ -29,6 +29,7 @@ class Watch:
     """
 
     def __init__(self, config: Config, session: Session) -> None:
+        self._config = config
         self._timeout = config.timeout
         self._session = session
         self.deadline = None if config.deadline is None else monotonic() + config.deadline
@@ -65,4 +66,6 @@ class Watch:
         return None if self._timeout is None or seconds < self._timeout else self._error()
 
     def _error(self) -> TaskTimeout:
-        return TaskTimeout(f"a task ran longer than timeout={self._timeout:g} s")
+        said = self._config.sources.get("timeout")
+        where = "" if said is None else f" ({said.origin})"
+        return TaskTimeout(f"a task ran longer than timeout={self._timeout:g} s{where}")

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from parallelcfg import Parallel, delayed
+from parallelcfg import Parallel, WorkerLost, delayed
 
 
 class Source:
@@ -59,3 +59,10 @@ def test_an_endless_source_can_be_read_for_a_while_and_dropped(backend):
     del stream
     taken = source.taken
     assert taken <= 20_000 + 6 * 1000
+
+
+def test_a_generator_that_is_read_after_its_block_says_so():
+    with Parallel(n_jobs=2, return_as="generator") as parallel:
+        results = parallel(delayed(abs)(x) for x in range(10_000))
+    with pytest.raises(WorkerLost, match="a generator from a with block is to be read inside of the block"):
+        list(results)

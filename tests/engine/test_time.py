@@ -16,7 +16,7 @@ def spin(seconds):
 
 
 def test_a_sequential_task_that_took_too_long_is_an_error_when_it_ends():
-    with pytest.raises(TaskTimeout, match=r"timeout=0\.02") as caught:
+    with pytest.raises(TaskTimeout, match=r"timeout=0\.02 s \(.*test_time\.py:\d+\)") as caught:
         Parallel(n_jobs=1, timeout=0.02)(delayed(spin)(seconds) for seconds in (0, 0.03, 0))
     assert "task 1" in caught.value.__notes__[0]
 
