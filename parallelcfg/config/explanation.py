@@ -202,6 +202,16 @@ def _cpus() -> int:
     return cpu_count()
 
 
+def _who_decided() -> str:
+    """Which limit left fewer CPUs than the machine has, as a clause; empty where none did."""
+    from parallelcfg.config.cpus import available_cpus, cpu_count
+
+    found = available_cpus()
+    if cpu_count() < found.count:
+        return ", this worker's share"
+    return f", decided by {found.decided.place}" if found.decided is not found.limits[0] else ""
+
+
 def _below(key: str, config: Config) -> list[str]:
     return sorted(name for name in config.sources if name.startswith(f"{key}."))
 
@@ -243,7 +253,7 @@ def _jobs(config: Config, reader: Reader) -> Explanation:
     counts_down = wanted is not None and wanted < 0
     given, clamped = policy.clamp(wanted, _cpus() if counts_down else 1, config.max_jobs)
     value: object = wanted
-    note = f"{given} on this machine" if counts_down else ""
+    note = f"{given} on this machine{_who_decided()}" if counts_down else ""
     if clamped:
         value, note = given, f"clamped by max_jobs; {wanted} was asked for"
         limit = _step(config.sources["max_jobs"], reader, "limit")

@@ -92,7 +92,7 @@ def test_what_is_no_key_is_an_error_with_a_suggestion(world, key, message):
 def test_negative_jobs_say_what_they_come_to(world):
     from parallelcfg import cpu_count
 
-    assert explain("n_jobs", get_config(n_jobs=-1)).note == f"{cpu_count()} on this machine"
+    assert explain("n_jobs", get_config(n_jobs=-1)).note.startswith(f"{cpu_count()} on this machine")
 
 
 def test_places_of_a_file_that_has_gone_are_kept(world):
@@ -147,3 +147,11 @@ def test_the_html_of_a_config_says_what_a_ceiling_took(world):
 )
 def test_jobs_are_counted_and_clamped(n_jobs, cpus, max_jobs, expected):
     assert policy.clamp(n_jobs, cpus, max_jobs) == expected
+
+
+def test_a_count_from_above_says_which_limit_decided(world, monkeypatch):
+    world.environ["PARALLEL_N_JOBS"] = "-1"
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert str(explain("n_jobs")).startswith(
+        "n_jobs = -1   (1 on this machine, decided by SLURM_CPUS_PER_TASK)"
+    )
