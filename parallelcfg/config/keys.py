@@ -88,8 +88,8 @@ class Key:
 
         Examples
         --------
-        >>> KEYS["prefer"].words, KEYS["n_jobs"].words
-        (('processes', 'threads'), ())
+        >>> KEYS["prefer"].words, KEYS["verbose"].words
+        (('processes', 'threads', 'none'), ())
         """
         if self.name == "backend":
             from parallelcfg.backends.registry import known_backends

@@ -52,6 +52,10 @@ _Left = type("_Left", (), {})
 _Progress = type("_Progress", (), {})
 _batch_ids = itertools.count()
 
+#: Seconds to wait at a stretch. A signal that comes on the way into a wait does not end it, so that without
+#: an end of its own Ctrl-C would be noticed when the next result comes.
+_GLANCE = 0.25
+
 
 class Call:
     """Drives one call from its first task to its last result.
@@ -272,15 +276,15 @@ class Call:
     def _next(self, queue: SimpleQueue[Any]) -> Any:
         """The next item; looks at the clock meanwhile, where a limit is set."""
         watch = self._watch
-        if not watch.needed:
-            return queue.get()
         while True:
+            patience = min(watch.wait(self._dispatcher.out), _GLANCE) if watch.needed else _GLANCE
             try:
-                item = queue.get(timeout=watch.wait(self._dispatcher.out))
+                item = queue.get(timeout=patience)
             except Empty:
-                self._look()
+                if watch.needed and watch.due():
+                    self._look()
                 continue
-            if watch.due():
+            if watch.needed and watch.due():
                 self._look()
             return item
 

@@ -167,6 +167,25 @@ def test_ctrl_c_twice(start, backend, pause, within, covers):
     covers("Ctrl-C twice", backend, "tasks that sleep")
 
 
+@pytest.mark.parametrize("stream", ["list", "generator"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_interrupt_that_does_not_wake_the_caller_is_noticed(start, backend, stream, within):
+    source = f"""
+import _thread
+def interrupt():
+    wait_for(2)
+    _thread.interrupt_main()  # as a signal that comes while the main thread is on its way into a wait
+threading.Thread(target=interrupt, daemon=True).start()
+list(run((delayed(sleep)() for _ in range(4)), return_as={stream!r}))
+"""
+    one = start(source, backend)
+    with within(2):
+        code, _, errors = one.end()
+    gone(one)
+    assert code == -signal.SIGINT
+    assert errors.count("KeyboardInterrupt") == 1, errors
+
+
 @pytest.mark.parametrize("delay", [0, 0.1, 0.2])
 @pytest.mark.parametrize("backend", PROCESSES)
 def test_ctrl_c_while_workers_start(start, backend, delay, within, covers):

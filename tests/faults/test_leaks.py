@@ -37,7 +37,7 @@ def state(folder):
         "children": len(me.children(recursive=True)),
         "files": len(list(folder.iterdir())),
         "exit handlers": atexit._ncallbacks() + len(threading._threading_atexits),
-        "semaphores": len(list(Path("/dev/shm").glob(f"sem.*{me.pid}*"))),
+        "semaphores": Path("/proc/self/maps").read_text().count("/dev/shm/sem."),
         "shared memory": sum(f"-{me.pid}-" in path.name for path in Path("/dev/shm").iterdir()),
     }
 

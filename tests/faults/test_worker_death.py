@@ -274,9 +274,9 @@ class _Group:
 
     def __init__(self, limit):
         self.folder = None
-        for top, file in (
-            (Path("/sys/fs/cgroup"), "memory.max"),
-            (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+        for top, file, events in (
+            (Path("/sys/fs/cgroup"), "memory.max", "memory.events"),
+            (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.oom_control"),
         ):
             folder = top / f"parallelcfg-{uuid.uuid4().hex}"
             try:
@@ -285,10 +285,15 @@ class _Group:
                 continue
             if (folder / file).exists():
                 (folder / file).write_text(str(limit))
-                self.folder = folder
+                self.folder, self._events = folder, folder / events
                 return
             folder.rmdir()
         pytest.skip("no control group with a limit of its memory can be made here")
+
+    def kills(self):
+        """How often the out-of-memory killer has struck."""
+        words = self._events.read_text().split()
+        return int(words[words.index("oom_kill") + 1])
 
     def remove(self):
         deadline = time.monotonic() + 10
@@ -314,6 +319,7 @@ def test_the_out_of_memory_killer(backend, within, covers):
             Parallel(n_jobs=2, backend=backend)([delayed(eat)(group.folder, 400 << 20), delayed(work)(1)])
         assert "task 0, eat(" in str(caught.value)
         assert "out-of-memory killer" in str(caught.value)
+        assert group.kills() == 1
         next_call_works(backend)
     finally:
         group.remove()
@@ -333,7 +339,7 @@ except WorkerLost as error:
 """
 
 
-@pytest.mark.parametrize("backend", ["loky"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_message_has_the_limit_of_the_control_group(program, backend, covers):
     group = _Group(500 << 20)
     try:
