@@ -19,6 +19,7 @@ from parallelcfg.config.keys import KEYS
 from parallelcfg.config.layers import split
 from parallelcfg.config.process import set_command_line
 from parallelcfg.config.suggest import suggest
+from parallelcfg.errors import ConfigError
 from parallelcfg.integrations.joblib import install_from_environment
 
 if TYPE_CHECKING:
@@ -187,6 +188,15 @@ def run_command(settings: dict[str, str], program: Program) -> Program:
     that use joblib obey too, unless PARALLEL_JOBLIB=0.
     """
     set_command_line(settings)
-    get_config()  # problems are told before the program starts
+    _check()
     install_from_environment(otherwise=True)
     return program
+
+
+def _check() -> None:
+    """Tell problems before the program starts; a backend that nobody knows it may yet register."""
+    try:
+        get_config()
+    except ConfigError as error:
+        if any(problem.key != "backend" for problem in error.problems):
+            raise

@@ -44,6 +44,7 @@ def write_trace(path: str | os.PathLike[str], reports: Iterable[Report]) -> None
         draft.write_text(json.dumps(whole), encoding="utf-8")
         draft.replace(target)
     except OSError as error:
+        draft.unlink(missing_ok=True)
         raise type(error)(error.errno, error.strerror, str(target)) from None
 
 

@@ -151,3 +151,14 @@ def test_get_imports_nothing_that_takes_time(tmp_path):
 def test_nothing_to_run_is_told_with_the_reason(run, args, said):
     outcome = run(*args)
     assert (outcome.returncode, said in outcome.stderr) == (2, True)
+
+
+def test_a_program_may_register_the_backend_that_a_file_names(run, tmp_path):
+    program = """
+from parallelcfg import Parallel, delayed, register_parallel_backend
+from parallelcfg.backends.threads import ThreadsBackend
+register_parallel_backend("own", ThreadsBackend)
+print(Parallel(n_jobs=2)(delayed(abs)(-x) for x in range(3)))
+"""
+    outcome = run("-", stdin=program, PARALLEL_BACKEND="own")
+    assert (outcome.stdout, outcome.stderr) == ("[0, 1, 2]\n", "")

@@ -121,3 +121,7 @@ def test_a_trace_that_can_not_be_written_is_told_in_a_line(tmp_path):
 def test_a_report_that_can_not_be_written_names_the_file(make_report, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"run\.json'$"):
         make_report().to_chrome_trace(tmp_path / "nowhere" / "run.json")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        make_report().to_chrome_trace(tmp_path / "folder")
+    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
