@@ -28,6 +28,10 @@ def validate_command(ctx: click.Context, files: tuple[Path, ...], system: bool, 
     """
     from parallelcfg.config.validation import problems_in_force, problems_of_file
 
+    if system and not files:
+        raise click.UsageError(
+            "--system is for files that are named; all layers in force know which they are"
+        )
     problems: list[Problem] = []
     for file in files:
         problems += problems_of_file(file.absolute(), "system" if system else "project")

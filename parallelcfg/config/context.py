@@ -253,15 +253,22 @@ class parallel_backend(parallel_config):  # noqa: N801 - joblib's name
         super().__init__(backend, n_jobs=n_jobs, inner_max_num_threads=threads, **backend_params)  # type: ignore[arg-type]  # names of keys among them are keys
 
 
-def explain(key: str, config: Config | None = None) -> Explanation:
+def explain(key: str, config: object = None) -> Explanation:
     """Why a key has the value that it has: the winner, every shadowed value, and the limit that clamped it.
 
     Parameters
     ----------
     key : str
         A key, dotted for what stands inside a table: ``"backends.dask.address"``.
-    config : Config, optional
-        Explain this configuration, for example ``Parallel(...).config``, not the one in force.
+    config : Config or Parallel, optional
+        Explain this configuration, not the one in force.
+
+    Raises
+    ------
+    ConfigError
+        There is no such key.
+    TypeError
+        ``config`` is neither a `Config` nor has one.
 
     Examples
     --------
@@ -271,7 +278,10 @@ def explain(key: str, config: Config | None = None) -> Explanation:
     """
     from parallelcfg.config.explanation import explain_key
 
-    return explain_key(key, config or get_config(), process.current().resolver.reader)
+    chosen = get_config() if config is None else getattr(config, "config", config)
+    if not isinstance(chosen, Config):
+        raise TypeError(f"explain() takes a Config or a Parallel, got {config!r}")
+    return explain_key(key, chosen, process.current().resolver.reader)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from parallelcfg.config.documents import document_layers
 from parallelcfg.config.entries import problem
 from parallelcfg.config.layers import split
 from parallelcfg.config.places import Reader, short_path
-from parallelcfg.config.policy import CONTRADICTION
+from parallelcfg.config.policy import CONTRADICTION, clamp
 from parallelcfg.config.process import current
 from parallelcfg.config.state import agreeing, in_force
 from parallelcfg.config.surroundings import unknown_backends
@@ -35,8 +35,22 @@ def problems_in_force() -> list[Problem]:
     layers += gathered.layers  # those of the files again, and the environment's
     problems = [*gathered.problems, *wrong_params((layer.layer for layer in layers), reader)]
     if not problems:
-        problems = [*_raised(lambda: agreeing(in_force())), *_raised(cpu_count)]
+        problems = [*_raised(_as_a_call_would), *_raised(cpu_count)]
     return [*problems, *gathered.notices]
+
+
+def _as_a_call_would() -> None:
+    """Refuse what every call that says nothing would be refused for."""
+    config = in_force()
+    agreeing(config)
+    asked, _ = clamp(config.n_jobs, 1, None)
+    if config.strict and config.max_jobs is not None and asked > config.max_jobs:
+        ceiling = config.sources["max_jobs"].origin
+        message = (
+            f"n_jobs = {asked} is more than max_jobs = {config.max_jobs} ({ceiling}), an error under strict"
+        )
+        origin = config.sources["n_jobs"].origin
+        raise ConfigError([problem(origin, message, "n_jobs", current().resolver.reader, value=asked)])
 
 
 def _raised(check: Callable[[], object]) -> Sequence[Problem]:

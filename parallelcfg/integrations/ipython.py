@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from parallelcfg.backends.registry import known_backends
 from parallelcfg.config import process
-from parallelcfg.config.context import get_config
+from parallelcfg.config.context import explain, get_config
 from parallelcfg.config.snapshot import Origin
 from parallelcfg.config.spelling import from_text, from_untyped_text
 from parallelcfg.errors import ConfigError
@@ -83,6 +83,8 @@ class Magics:
             before.reset()
             self._session.remove(before)
         self._session.append(handle)
+        for key in options:
+            _tell_if_hidden(key)
         return None
 
     def cell(self, text: str, body: str) -> None:
@@ -158,6 +160,13 @@ def _set(options: dict[str, str]) -> Handle:
     layer = process.checked({key: _value(key, text) for key, text in options.items()}, {}, _MAGIC)
     process.current().add(layer)
     return process.Handle(layer)
+
+
+def _tell_if_hidden(key: str) -> None:
+    """Say so where something else counts, such as a `parallel_config` that was opened without ``with``."""
+    winner = explain(key).winner
+    if winner.file != _MAGIC.file and not explain(key).parts:
+        print(f"{key} = {winner.value!r} counts all the same: {winner.layer} ({winner.origin})")  # noqa: T201
 
 
 def _value(name: str, text: str) -> object:

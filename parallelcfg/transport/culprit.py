@@ -55,13 +55,14 @@ def culprit(obj: object, name: str = "object", *, seconds: float = 2.0) -> str |
     deadline = monotonic() + seconds
     if not _fails(obj):
         return None
-    path = name
+    path, seen = name, [obj]
     for _ in range(_MAX_DEPTH):
-        part = _first_failing(_parts(obj), deadline)
-        if part is None or part[1] is obj:
+        new = [part for part in _parts(seen[-1]) if all(part[1] is not one for one in seen)]  # no rounds
+        part = _first_failing(new, deadline)
+        if part is None:
             break
         path += part[0]
-        obj = part[1]
+        seen.append(part[1])
     return path
 
 

@@ -139,3 +139,17 @@ def test_problems_as_json_are_for_programs(command):
     command.write("parallel.toml", "n_jobs = 3")
     outcome = command("validate", "--format", "json")
     assert (outcome.code, outcome.json) == (0, [])
+
+
+def test_validate_finds_what_strict_would_refuse_in_every_call(command):
+    command.write("../system/parallel.toml", "max_jobs = 2\nstrict = true")
+    command.write("parallel.toml", "n_jobs = 8")
+    outcome = command("validate")
+    assert outcome.code == 1
+    assert "parallel.toml:1:1: n_jobs = 8 is more than max_jobs = 2 (" in outcome.err
+    assert command("set", "n_jobs", "-1").code == 0
+    assert command("validate").code == 0
+
+
+def test_system_is_for_named_files(command):
+    assert command("validate", "--system").code == 2

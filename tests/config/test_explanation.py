@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from parallelcfg import ConfigError, explain, get_config, parallel_config, set_config
+from parallelcfg import ConfigError, Parallel, explain, get_config, parallel_config, set_config
 from parallelcfg.config import policy
 from parallelcfg.config.context import resolve_call
 
@@ -155,3 +155,9 @@ def test_a_count_from_above_says_which_limit_decided(world, monkeypatch):
     assert str(explain("n_jobs")).startswith(
         "n_jobs = -1   (1 on this machine, decided by SLURM_CPUS_PER_TASK)"
     )
+
+
+def test_a_loop_can_be_explained_as_it_is(world):
+    assert explain("n_jobs", Parallel(n_jobs=3, backend="threading")).value == 3
+    with pytest.raises(TypeError, match=r"explain\(\) takes a Config or a Parallel, got 3"):
+        explain("n_jobs", 3)

@@ -149,6 +149,14 @@ def test_a_place_in_a_cell_has_the_cells_name(notebook):
     assert re.match(r"1 problem in the configuration\n  Cell In\[\d+\]:1: n_jobs=0", error["evalue"])
 
 
+def test_a_magic_tells_what_counts_all_the_same(notebook):
+    notebook.run("opened = parallelcfg.parallel_config(n_jobs=7)")
+    (shown,) = notebook.run("%parallel n_jobs=2 backend=loky")
+    notebook.run("opened.unregister()")
+    assert shown.text.startswith("n_jobs = 7 counts all the same: parallel_config (Cell In[")
+    assert notebook.run("%parallel n_jobs=2 backend=loky") == []
+
+
 def test_a_magic_that_is_run_again_leaves_one_layer(notebook):
     for _ in range(3):
         notebook.run("%parallel n_jobs=2 backend=loky")

@@ -288,3 +288,16 @@ def test_running_out_of_memory_is_told_as_such():
 
     with pytest.raises(MemoryError):
         pickling.dumps(Huge())
+
+
+def test_the_way_to_a_culprit_goes_no_rounds():
+    class Knot:
+        pass
+
+    one, other = Knot(), Knot()
+    one.other, other.other = other, one
+    other.lock = threading.Lock()
+    assert culprit(one, "one") == "one.other.lock"
+    other.other, other.lock = (one, one), None
+    one.guard = threading.Lock()
+    assert culprit(other, "other") == "other.other[0].guard"
