@@ -157,7 +157,7 @@ def _unknown(entry: Entry, reader: Reader) -> Problem:
     message, known = f"unknown key {shorten(name)}", (*KEYS, "profiles", "locked")
     if name in known:
         message, known = f"[{name}] stands at the top of a file only", ()
-    elif name == "tool" and "parallelcfg" in entry.value if isinstance(entry.value, dict) else False:
+    elif name == "tool" and isinstance(entry.value, dict) and "parallelcfg" in entry.value:
         message, known = "[tool.parallelcfg] is for pyproject.toml; here say its keys without it", ()
     return problem(entry.origin, message, name, reader, suggestion=suggest(name, known))
 
