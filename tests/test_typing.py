@@ -6,7 +6,9 @@ import pytest
 
 PROGRAM = """
 from collections.abc import Iterator
+from typing import Any
 from parallelcfg import Parallel, delayed
+from parallelcfg.backends.custom import ThreadingBackend
 
 def text(x: int) -> str:
     return str(x)
@@ -15,6 +17,11 @@ as_list: list[str] = Parallel(n_jobs=2)(delayed(text)(x) for x in range(3))
 as_stream: Iterator[str] = Parallel(return_as="generator")(delayed(text)(x) for x in range(3))
 with Parallel(n_jobs=2, backend="threading", verbose=0) as parallel:
     reused: list[str] = parallel([delayed(text)(1)])
+
+class Own(ThreadingBackend):
+    def configure(self, n_jobs: int = 1, parallel: Any = None, **backend_kwargs: Any) -> int:
+        return super().configure(n_jobs, parallel, **backend_kwargs)
+
 wrong_result: list[int] = Parallel()(delayed(text)(x) for x in range(3))
 wrong_argument = delayed(text)("x")
 """

@@ -122,8 +122,7 @@ class ParallelBackendBase:
         self,
         n_jobs: int = 1,
         parallel: Any = None,
-        prefer: str | None = None,  # noqa: ARG002 - joblib's signature
-        require: str | None = None,  # noqa: ARG002 - joblib's signature
+        *_hints: Any,
         **backend_kwargs: Any,  # noqa: ARG002 - joblib's signature
     ) -> int:
         """Get workers ready for a call, or for a ``with`` block; returns how many there are."""

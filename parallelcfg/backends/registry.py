@@ -134,10 +134,20 @@ def _factory(name: str) -> Callable[..., Any]:
         return _built_in(name)
     points = _entry_points()
     if name in points:
-        return points[name].load()  # type: ignore[no-any-return]
+        return _loaded(points[name])
     question = suggest(name, known_backends())
     hint = f"; {question}" if question else ""
     raise ConfigError(f"unknown backend {name!r}; known are {', '.join(known_backends())}{hint}")
+
+
+def _loaded(point: Any) -> Callable[..., Any]:
+    try:
+        return point.load()  # type: ignore[no-any-return]
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise BackendUnavailable(
+            f"backend {point.name!r} can't be loaded from its entry point {point.value}: {reason}"
+        ) from error
 
 
 @cache
@@ -231,6 +241,6 @@ def _native(made: object, name: str | None = None) -> Backend:
     if isinstance(made, Backend):
         return made
     raise TypeError(
-        f"a backend's factory returned {made!r}; expected a ParallelBackendBase or an object with "
-        "name, traits, effective_n_jobs and open"
+        f"the factory of backend {name or type(made).__name__!r} returned {made!r}; "
+        "expected a ParallelBackendBase or an object with name, traits, effective_n_jobs and open"
     )

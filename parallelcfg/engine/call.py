@@ -296,6 +296,8 @@ class Call:
 
 
 def _iterator(tasks: Iterable[Any]) -> Iterator[Any]:
+    if isinstance(tasks, tuple) and list(map(type, tasks[1:])) == [tuple, dict] and callable(tasks[0]):
+        raise TypeError("expected an iterable of tasks, got one task; put it into a list: [delayed(f)(x)]")
     try:
         return iter(tasks)
     except TypeError as error:

@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import EntryPoint
 from multiprocessing import get_context
 from multiprocessing.pool import ThreadPool
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from parallelcfg import (
+    BackendUnavailable,
     ConfigError,
     Parallel,
     ParallelBackendBase,
@@ -674,3 +676,19 @@ def test_done_is_reported_once_for_what_comes_after_the_end():
     session.submit(7, Work(abs, (7, [], None, None)), lambda *report: outcomes.append(report))
     assert [(batch_id, type(outcome)) for batch_id, outcome in outcomes] == [(7, Lost)]
     assert session.over
+
+
+def test_an_entry_point_that_can_not_be_loaded_is_named(monkeypatch):
+    point = EntryPoint("broken", "nowhere.at_all:Backend", "parallelcfg.backends")
+    monkeypatch.setattr(registry, "_entry_points", lambda: {"broken": point})
+    said = (
+        r"backend 'broken' can't be loaded from its entry point nowhere.at_all:Backend: ModuleNotFoundError"
+    )
+    with pytest.raises(BackendUnavailable, match=said):
+        Parallel(n_jobs=2, backend="broken")
+
+
+def test_a_factory_that_makes_no_backend_is_named(monkeypatch):
+    monkeypatch.setitem(registry._registered, "odd", dict)
+    with pytest.raises(TypeError, match=r"the factory of backend 'odd' returned \{\}"):
+        Parallel(n_jobs=2, backend="odd")

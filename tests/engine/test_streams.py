@@ -66,3 +66,9 @@ def test_a_generator_that_is_read_after_its_block_says_so():
         results = parallel(delayed(abs)(x) for x in range(10_000))
     with pytest.raises(WorkerLost, match="a generator from a with block is to be read inside of the block"):
         list(results)
+
+
+def test_one_task_in_place_of_many_is_named():
+    with pytest.raises(TypeError, match=r"got one task; put it into a list: \[delayed\(f\)\(x\)\]"):
+        Parallel(n_jobs=2)(delayed(abs)(-1))
+    assert Parallel(n_jobs=2)((delayed(abs)(-1), delayed(abs)(-2), delayed(abs)(-3))) == [1, 2, 3]
