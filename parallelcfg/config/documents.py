@@ -75,7 +75,7 @@ def _group(
     names = ", ".join(join((*path, *entry.path)) for entry in risky)
     skipped = f"profile {path[1]!r}, which sets {names}," if path else names
     message = (
-        f"{skipped} skipped: {document.distrust}; chmod o-w or take ownership, or if you trust the file, "
+        f"{skipped} skipped: {document.distrust}; if you trust the file, "
         f"set {environ.CONFIG}={short_path(str(document.file), machine.cwd)}"
     )
     checked.notices.append(

@@ -130,7 +130,7 @@ class Store:
         if status.st_uid not in {self._uid, 0}:
             return f"it belongs to another user (uid {status.st_uid})"
         if status.st_mode & stat.S_IWOTH:
-            return "everybody may write to it"
+            return "everybody may write to it (chmod o-w ends that)"
         return ""
 
 
