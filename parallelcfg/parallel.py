@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from parallelcfg.backends.shelf import SHELF
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["Parallel", "Task", "delayed", "effective_n_jobs", "shutdown"]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 P = ParamSpec("P")
 Shape = TypeVar("Shape")
 
 
-class Task(tuple[Callable[..., T], tuple[Any, ...], dict[str, Any]], Generic[T]):
-    """The type of ``delayed(f)(x)``: a call that has not been made, whose result is a ``T``.
+class Task(tuple[Callable[..., T_co], tuple[Any, ...], dict[str, Any]], Generic[T_co]):
+    """The type of ``delayed(f)(x)``: a call that has not been made, whose result is a ``T_co``.
 
     Only type checkers see it: at run time a task is a plain tuple (function, args, kwargs), as in joblib.
     """
@@ -230,7 +231,7 @@ class Parallel(Generic[Shape]):
     @overload
     def __call__(self: Parallel[AsList], iterable: Iterable[Task[T]]) -> list[T]: ...
     @overload
-    def __call__(self: Parallel[AsStream], iterable: Iterable[Task[T]]) -> Iterator[T]: ...
+    def __call__(self: Parallel[AsStream], iterable: Iterable[Task[T]]) -> Generator[T, None, None]: ...
 
     def __call__(self, iterable: Iterable[Any]) -> Any:
         """Run the tasks.

@@ -15,6 +15,8 @@ def text(x: int) -> str:
 
 as_list: list[str] = Parallel(n_jobs=2)(delayed(text)(x) for x in range(3))
 as_stream: Iterator[str] = Parallel(return_as="generator")(delayed(text)(x) for x in range(3))
+Parallel(return_as="generator")(delayed(text)(x) for x in range(3)).close()
+mixed: list[int | str] = Parallel()([delayed(text)(1), delayed(abs)(2)])
 with Parallel(n_jobs=2, backend="threading", verbose=0) as parallel:
     reused: list[str] = parallel([delayed(text)(1)])
 

@@ -114,7 +114,7 @@ def _surroundings(plan: Plan, session: Session, recorder: Recorder, *, held: boo
         recorder.finished()
 
 
-class ResultStream(Iterator[Any]):
+class ResultStream(Generator[Any, None, None]):
     """The results of a call, one by one, while its tasks run.
 
     Parameters
@@ -133,6 +133,17 @@ class ResultStream(Iterator[Any]):
     def __next__(self) -> Any:
         __tracebackhide__ = True
         return next(self._flow)
+
+    def send(self, value: None) -> Any:
+        """The next result; there is nothing to send."""
+        return self._flow.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise an error where the stream waits, which ends it."""
+        try:
+            return self._flow.throw(*error)
+        finally:
+            self._call.leave()
 
     def close(self) -> None:
         """Want no more: dispatched tasks are dropped. Returns at once; also what dropping the stream does."""

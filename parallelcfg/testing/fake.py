@@ -45,6 +45,10 @@ class Delay:
 
     reports: int = 1
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.reports, int) or self.reports < 0:
+            raise ValueError(f"Delay({self.reports!r}): expected a number of reports")
+
 
 @dataclass(frozen=True)
 class Lose:

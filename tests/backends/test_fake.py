@@ -109,3 +109,9 @@ class TestAccidents:
             assert parallel([delayed(abs)(-2)]) == [2]
         opened = [event[0] for event in backend.log if event[0] in {"open", "close"}]
         assert opened == ["open", "close", "open", "close"]
+
+
+@pytest.mark.parametrize("reports", ["a", -1])
+def test_a_delay_is_a_number(reports):
+    with pytest.raises(ValueError, match="expected a number of reports"):
+        Delay(reports)

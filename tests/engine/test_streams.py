@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Generator
 
 import pytest
 
@@ -72,3 +73,14 @@ def test_one_task_in_place_of_many_is_named():
     with pytest.raises(TypeError, match=r"got one task; put it into a list: \[delayed\(f\)\(x\)\]"):
         Parallel(n_jobs=2)(delayed(abs)(-1))
     assert Parallel(n_jobs=2)((delayed(abs)(-1), delayed(abs)(-2), delayed(abs)(-3))) == [1, 2, 3]
+
+
+def test_a_stream_is_a_generator():
+    stream = Parallel(n_jobs=2, backend="threading", return_as="generator")(
+        delayed(abs)(-x) for x in range(1000)
+    )
+    assert isinstance(stream, Generator)
+    assert (next(stream), stream.send(None)) == (0, 1)
+    with pytest.raises(KeyError, match="enough"):
+        stream.throw(KeyError("enough"))
+    assert list(stream) == []
