@@ -63,7 +63,7 @@ class Polite(ParallelBackendBase):
 
     def terminate(self) -> None:
         """The call is over."""
-        self._pool.shutdown()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _when_allowed(self, func: Callable[[], Any]) -> Any:
         with self._lock:

@@ -28,6 +28,10 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "BackendUnavailable",
@@ -179,12 +183,23 @@ class TaskError(ParallelError):
         self.attempts = attempts
         super().__init__(index, exception, traceback, attempts)
 
+    def __reduce__(self) -> tuple[Callable[..., TaskError], tuple[object, ...]]:
+        from parallelcfg.transport.failures import pack_exception
+
+        return _task_error, (self.index, pack_exception(self.exception)[0], self.traceback, self.attempts)
+
     def __str__(self) -> str:
         tries = "" if self.attempts == 1 else f" after {self.attempts} attempts"
         return f"task {self.index} failed{tries}: {type(self.exception).__name__}: {self.exception}"
 
     def __repr__(self) -> str:
         return f"TaskError(index={self.index}, exception={self.exception!r}, attempts={self.attempts})"
+
+
+def _task_error(index: int, exception: bytes, traceback: str, attempts: int) -> TaskError:
+    from parallelcfg.transport.failures import unpack_exception
+
+    return TaskError(index, unpack_exception(exception), traceback, attempts)
 
 
 class WorkerLost(ParallelError, RuntimeError):

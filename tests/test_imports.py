@@ -35,6 +35,7 @@ FLOORS = (
 
 #: Imports against the direction, inside a function, each for a reason.
 EXCEPTIONS = {
+    ("errors", "transport.failures"): "an error that has another one packs it as tasks' errors are packed",
     ("config.snapshot", "config.html"): "a notebook asks a Config for its table",
     ("config.settings", "backends.registry"): "which backends exist is known when a name is checked",
     ("config.declaration", "backends.registry"): "and which are built in, when facts are written down",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from parallelcfg.config.places import Reader
-    from parallelcfg.config.snapshot import Config, Origin, Sourced
+    from parallelcfg.config.snapshot import Config, Sourced
     from parallelcfg.errors import Problem
 
 __all__ = [
@@ -93,15 +93,15 @@ class UnknownParam(TypeError):
         return self.message
 
     def placed(self, config: Config, backend: object) -> Exception:
-        """An error of the configuration, if a table there has it; else this one: code passed a keyword."""
+        """An error of the configuration, if a table there has it; else Python's own, for a keyword."""
         said = _said(config, join(("backends", str(backend), self.name)))
         if said is None:
-            return self
-        return ConfigError([self.at(said.origin, current().resolver.reader)])
+            return TypeError(self.message)
+        return ConfigError([self.at(said, current().resolver.reader)])
 
-    def at(self, origin: Origin, reader: Reader) -> Problem:
+    def at(self, said: Sourced, reader: Reader) -> Problem:
         """The same as a problem at the place where it was said."""
-        return problem(origin, self.message, self.name, reader)
+        return problem(said.origin, self.message, self.name, reader, value=said.value)
 
 
 def _said(config: Config, *names: str) -> Sourced | None:
@@ -131,16 +131,16 @@ class WrongParam(ValueError):
     def __str__(self) -> str:
         return f"{self.name}={shorten(self.value)}: expected {self.expected}"
 
-    def at(self, origin: Origin, reader: Reader) -> Problem:
+    def at(self, said: Sourced, reader: Reader) -> Problem:
         """The same as a problem at the place where the value was said."""
-        message = str(self) if origin.variable is None else f"expected {self.expected}"
-        return problem(origin, message, self.name, reader, value=self.value, at_value=True)
+        message = str(self) if said.origin.variable is None else f"expected {self.expected}"
+        return problem(said.origin, message, self.name, reader, value=self.value, at_value=True)
 
     def placed(self, config: Config, backend: object) -> ConfigError:
         """The same as an error of the configuration that has the value."""
         names = join(("backend_params", self.name)), join(("backends", str(backend), self.name))
         said = _said(config, *names)
-        return ConfigError([str(self) if said is None else self.at(said.origin, current().resolver.reader)])
+        return ConfigError([str(self) if said is None else self.at(said, current().resolver.reader)])
 
 
 def checked(kind: Kind, **said: object) -> None:

@@ -154,12 +154,10 @@ class Config:
     def __repr__(self) -> str:
         """What somebody said; the rest is as by default."""
         said = [f"{name}={getattr(self, name)!r}" for name in _FIELDS if name in self.sources]
-        said += [f"{name}={dict(table)!r}" for name, table in self._tables() if table]
+        tables = {name: dict(table) for name, table in self.backends.items()}
+        said += [f"backends={tables!r}"] * bool(tables)
+        said += [f"backend_params={dict(self.backend_params)!r}"] * bool(self.backend_params)
         return f"Config({', '.join(said)})"
-
-    def _tables(self) -> tuple[tuple[str, Mapping[str, object]], ...]:
-        backends = {name: dict(table) for name, table in self.backends.items()}
-        return ("backends", backends), ("backend_params", self.backend_params)
 
     def _repr_html_(self) -> str:
         from parallelcfg.config.html import config_html

@@ -117,19 +117,19 @@ def wrong_params(layers: Iterable[Mapping[str, Sourced]], reader: Reader) -> lis
     from parallelcfg.backends.registry import check_params, known_backends
 
     problems = []
-    said = {(key, one.origin): one.value for layer in layers for key, one in layer.items()}
-    for (key, origin), value in said.items():
+    said = {(key, one.origin): one for layer in layers for key, one in layer.items()}
+    for (key, _), one in said.items():
         table, name, *path = (*split(key), "")
         if table != "backends" or name not in known_backends() or not any(path):  # the last: an empty table
             continue
-        del path[-1]
-        for part in reversed(path[1:]):
-            value = {part: value}  # noqa: PLW2901 - the parameter is the whole table
+        value = one.value
+        for part in reversed(path[1:-1]):
+            value = {part: value}  # the parameter is the whole table
         try:
             check_params(name, {path[0]: value})
         except (UnknownParam, WrongParam) as error:
-            problems.append(error.at(origin, reader))
+            problems.append(error.at(one, reader))
         except Exception as error:  # of a plug-in
             message = f"{key}: backend {name!r} can't be loaded: {type(error).__name__}: {error}"
-            problems.append(problem(origin, message, key, reader, value=value))
+            problems.append(problem(one.origin, message, key, reader, value=one.value))
     return problems

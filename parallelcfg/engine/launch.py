@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Generator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +15,6 @@ from parallelcfg.threadpools.limits import limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from contextlib import AbstractContextManager
 
     from parallelcfg.backends.base import ClusterSession, HearingSession, Session
     from parallelcfg.engine.codec import Codec
@@ -51,7 +50,7 @@ def launch(
     threaded = streams and not plan.backend.traits.in_caller
     session = held if held is not None else open_session(plan)
     codec = _codec(plan, session)
-    scope = _surroundings(plan, session, recorder, held=held is not None)
+    scope = _Surroundings(plan, session, recorder, held=held is not None)
     if not streams:
         results: list[Any] = []
         with scope:
@@ -97,21 +96,31 @@ def _threads(plan: Plan) -> int:
     return plan.config.inner_max_num_threads or split_budget(plan.cpus, plan.n_jobs)[-1]
 
 
-@contextmanager
-def _surroundings(plan: Plan, session: Session, recorder: Recorder, *, held: bool) -> Iterator[None]:
-    """What lasts as long as the call: its workers, limits on this process's pools, its report."""
-    explicit = plan.config.inner_max_num_threads is not None
-    traits = plan.backend.traits
-    concerns_us = not traits.uses_processes and (explicit or not traits.in_caller)
-    limits = limited(_threads(plan), explicit=explicit) if concerns_us else nullcontext()
-    hears = cast("HearingSession", session).calling if traits.hears_calls else None
-    try:
-        with limits, nullcontext() if hears is None else hears(plan.config):
-            yield
-    finally:
-        if not held:
-            session.close()
-        recorder.finished()
+class _Surroundings:
+    """What lasts as long as the call: its workers, limits on this process's pools, its report.
+
+    None of it hears of an error on the way out. `contextlib` would write into the error's attributes, which
+    an exception that is a frozen dataclass refuses.
+    """
+
+    def __init__(self, plan: Plan, session: Session, recorder: Recorder, *, held: bool) -> None:
+        self._plan, self._session, self._recorder, self._held = plan, session, recorder, held
+
+    def __enter__(self) -> None:
+        plan, traits = self._plan, self._plan.backend.traits
+        explicit = plan.config.inner_max_num_threads is not None
+        with ExitStack() as leaving:
+            leaving.callback(self._recorder.finished)
+            if not self._held:
+                leaving.callback(self._session.close)
+            if not traits.uses_processes and (explicit or not traits.in_caller):
+                leaving.enter_context(limited(_threads(plan), explicit=explicit))
+            if traits.hears_calls:
+                leaving.enter_context(cast("HearingSession", self._session).calling(plan.config))
+            self._leaving = leaving.pop_all()
+
+    def __exit__(self, *_: object) -> None:
+        self._leaving.close()
 
 
 class ResultStream(Generator[Any, None, None]):
@@ -121,14 +130,14 @@ class ResultStream(Generator[Any, None, None]):
     ----------
     call : Call
         The call.
-    surroundings : context manager or threading.Thread
+    surroundings : _Surroundings or threading.Thread
         What to enter at the first result and leave after the last one, where the consumer drives the call;
         else the thread that drives it.
     """
 
-    def __init__(self, call: Call, surroundings: AbstractContextManager[None] | threading.Thread) -> None:
+    def __init__(self, call: Call, surroundings: _Surroundings | threading.Thread) -> None:
         self._call = call
-        self._flow = self._results(surroundings)
+        self._flow = _flow(call, surroundings)  # knows nothing of the stream, so that dropping this ends it
 
     def __next__(self) -> Any:
         __tracebackhide__ = True
@@ -153,15 +162,14 @@ class ResultStream(Generator[Any, None, None]):
     def __del__(self) -> None:
         self._call.leave()
 
-    def _results(
-        self, surroundings: AbstractContextManager[None] | threading.Thread
-    ) -> Generator[Any, None, None]:
-        __tracebackhide__ = True
-        if isinstance(surroundings, threading.Thread):
-            for part in self._call.results():
-                yield from part
-            surroundings.join()  # all is delivered: it only says so, before the caller goes on
-            return
-        with surroundings:
-            for part in self._call.results():
-                yield from part
+
+def _flow(call: Call, surroundings: _Surroundings | threading.Thread) -> Generator[Any, None, None]:
+    __tracebackhide__ = True
+    if isinstance(surroundings, threading.Thread):
+        for part in call.results():
+            yield from part
+        surroundings.join()  # all is delivered: it only says so, before the caller goes on
+        return
+    with surroundings:
+        for part in call.results():
+            yield from part

@@ -84,10 +84,11 @@ def exception_of(error: Fault | BaseException) -> BaseException:
         return _noted(error.cause, error)
     exception = unpack_exception(error.failure.exception)
     if isinstance(error.failure.exception, bytes):
-        exception.__cause__ = TaskFailure(error.index, error.call, with_sources(error.failure.traceback))
+        cause = TaskFailure(error.index, error.call, with_sources(error.failure.traceback))
+        object.__setattr__(exception, "__cause__", cause)  # also where the exception is a frozen dataclass
     if isinstance(exception, StopIteration):
-        wrapped = TaskError(error.index, exception, error.failure.traceback, error.attempts)
-        wrapped.__cause__ = exception
+        wrapped = _task_error(error)
+        wrapped.__cause__ = wrapped.exception
         return wrapped
     return _noted(exception, error)
 
@@ -97,7 +98,7 @@ def _task_error(fault: Fault) -> TaskError:
         assert fault.cause is not None
         return TaskError(fault.index, fault.cause, "", fault.attempts)
     exception = unpack_exception(fault.failure.exception)
-    return TaskError(fault.index, exception, fault.failure.traceback, fault.attempts)
+    return TaskError(fault.index, exception, with_sources(fault.failure.traceback), fault.attempts)
 
 
 def _noted(exception: BaseException, fault: Fault) -> BaseException:
@@ -106,7 +107,7 @@ def _noted(exception: BaseException, fault: Fault) -> BaseException:
     note = f"raised by task {fault.index}: {fault.call}{tries}"
     notes = [*getattr(exception, "__notes__", ()), note]
     try:
-        exception.__notes__ = notes  # type: ignore[attr-defined]  # typed from Python 3.11 on
+        object.__setattr__(exception, "__notes__", notes)
     except AttributeError:  # an exception with slots and no dict
         return exception
     return exception

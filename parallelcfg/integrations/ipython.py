@@ -164,8 +164,9 @@ def _set(options: dict[str, str]) -> Handle:
 
 def _tell_if_hidden(key: str) -> None:
     """Say so where something else counts, such as a `parallel_config` that was opened without ``with``."""
-    winner = explain(key).winner
-    if winner.file != _MAGIC.file and not explain(key).parts:
+    explanation = explain(key)
+    winner = explanation.winner
+    if winner.file != _MAGIC.file and not explanation.parts:
         print(f"{key} = {winner.value!r} counts all the same: {winner.layer} ({winner.origin})")  # noqa: T201
 
 

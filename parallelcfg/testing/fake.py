@@ -133,6 +133,11 @@ class FakeBackend:
     traits = Traits(shares_memory=True, single_in_caller=False)
 
     def __init__(self, script: Script = (), *, settle: float = 0.05) -> None:
+        if not callable(script):
+            if not isinstance(script, (list, tuple)):
+                raise TypeError(f"FakeBackend({script!r}): expected a list of steps, or a callable")
+            for step in script:
+                _checked(step)
         self._script = script
         self._settle = settle
         self._submitted = 0
@@ -150,8 +155,14 @@ class FakeBackend:
     def _next_step(self) -> tuple[int, Step]:
         number, self._submitted = self._submitted, self._submitted + 1
         if callable(self._script):
-            return number, self._script(number)
+            return number, _checked(self._script(number))
         return number, self._script[number] if number < len(self._script) else Run()
+
+
+def _checked(step: object) -> Step:
+    if not isinstance(step, Step):
+        raise TypeError(f"{step!r} is no step: expected Run(), Delay(), Lose(), Refuse() or Raise(error)")
+    return step
 
 
 class FakeSession:

@@ -115,3 +115,14 @@ class TestAccidents:
 def test_a_delay_is_a_number(reports):
     with pytest.raises(ValueError, match="expected a number of reports"):
         Delay(reports)
+
+
+@pytest.mark.parametrize("script", [[Lose], ["lose"], Lose(), 3])
+def test_what_is_no_script_is_refused(script):
+    with pytest.raises(TypeError, match=r"is no step|expected a list of steps"):
+        FakeBackend(script)
+
+
+def test_a_callable_that_gives_no_step_fails_the_call():
+    with pytest.raises(TypeError, match="None is no step"):
+        Parallel(n_jobs=2, backend=FakeBackend(lambda _number: None))(delayed(abs)(x) for x in range(3))

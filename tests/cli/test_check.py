@@ -84,7 +84,7 @@ def test_validate_holds_backends_parameters_against_what_they_take(command):
         ):
             assert outcome.err.count(part) == 1
         assert "address = 'auto'" not in outcome.err
-        assert ("variable PARALLEL_BACKENDS__LOKY__X=: 'x' is neither" in outcome.err) == (len(args) == 1)
+        assert ("variable PARALLEL_BACKENDS__LOKY__X=1: 'x' is neither" in outcome.err) == (len(args) == 1)
 
 
 def test_validate_tells_of_a_backend_that_cannot_be_loaded(command, monkeypatch):

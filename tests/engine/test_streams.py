@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 from collections.abc import Generator
@@ -60,6 +61,26 @@ def test_an_endless_source_can_be_read_for_a_while_and_dropped(backend):
     del stream
     taken = source.taken
     assert taken <= 20_000 + 6 * 1000
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize("begun", [True, False])
+def test_dropping_a_stream_ends_its_call_without_the_garbage_collector(backend, begun):
+    before = set(threading.enumerate())
+    gc.collect()
+    gc.disable()
+    try:
+        parallel = Parallel(n_jobs=2, backend=backend, return_as="generator")
+        stream = parallel(delayed(abs)(x) for x in itertools.count())
+        if begun:
+            next(stream)
+        (driver,) = [one for one in set(threading.enumerate()) - before if one.name == "parallelcfg-driver"]
+        del stream
+        driver.join(30)
+        assert not driver.is_alive()
+    finally:
+        gc.enable()
+        gc.collect()
 
 
 def test_a_generator_that_is_read_after_its_block_says_so():

@@ -1,10 +1,12 @@
 """What is told of a task's exception."""
 
+import pickle
 import threading
+from dataclasses import dataclass
 
 import pytest
 
-from parallelcfg import Parallel, TaskNotPicklable, delayed
+from parallelcfg import Parallel, TaskError, TaskNotPicklable, delayed
 from parallelcfg.transport.failures import pack_exception, unpack_exception
 
 
@@ -66,3 +68,30 @@ def test_what_cannot_be_pickled_has_one_cause_and_no_context():
         seen.append(error)
         error = error.__cause__ or error.__context__
     assert len(seen) <= 2
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    code: int
+
+
+@pytest.mark.parametrize("shape", ["list", "generator"])
+@pytest.mark.parametrize("backend", ["loky", "threading", "sequential"])
+def test_an_exception_that_is_a_frozen_dataclass_is_raised_as_it_is(backend, shape):
+    parallel = Parallel(n_jobs=2, backend=backend, return_as=shape)
+    with pytest.raises(Frozen) as told:
+        list(parallel(delayed(fail_with)(Frozen, 7) for _ in range(2)))
+    assert told.value.code == 7
+    assert "raised by task" in told.value.__notes__[0]
+
+
+def nested():
+    return Parallel(on_error="return")([delayed(fail_with)(TwoParts, "disk", code=7)])
+
+
+def test_an_error_in_a_result_survives_pickling_with_the_exception_that_it_has():
+    ((error,),) = Parallel(n_jobs=2, backend="loky")([delayed(nested)()])
+    again = pickle.loads(pickle.dumps(error))
+    for one in (error, again):
+        assert (type(one), type(one.exception), one.exception.code, one.index) == (TaskError, TwoParts, 7, 0)
+        assert one.traceback

@@ -76,6 +76,7 @@ def test_the_warning_comes_once_and_names_the_setting(bases, make_sharing, free)
         sharing.dumps(np.ones(1000))
     sharing.dumps(np.ones(1000))
     (warning,) = caught
+    assert warning.filename == __file__  # not a line of this package
     text = str(warning.message)
     assert "temp_folder (PARALLEL_TEMP_FOLDER)" in text
     assert str(bases[1]) in text
