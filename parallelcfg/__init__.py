@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from parallelcfg.config.context import reload as reload
     from parallelcfg.config.context import set_config as set_config
     from parallelcfg.config.cpus import cpu_count as cpu_count
+    from parallelcfg.config.snapshot import UNSET as UNSET
     from parallelcfg.config.snapshot import Config as Config
     from parallelcfg.errors import BackendUnavailable as BackendUnavailable
     from parallelcfg.errors import ConfigError as ConfigError
@@ -37,13 +38,13 @@ if TYPE_CHECKING:
     from parallelcfg.integrations.ipython import load_ipython_extension as load_ipython_extension
     from parallelcfg.integrations.ipython import unload_ipython_extension as unload_ipython_extension
     from parallelcfg.parallel import Parallel as Parallel
-    from parallelcfg.parallel import Task as Task
-    from parallelcfg.parallel import delayed as delayed
     from parallelcfg.parallel import effective_n_jobs as effective_n_jobs
     from parallelcfg.parallel import shutdown as shutdown
     from parallelcfg.progress.events import ProgressEvent as ProgressEvent
     from parallelcfg.randomness import task_rng as task_rng
     from parallelcfg.report.summary import Report as Report
+    from parallelcfg.task import Task as Task
+    from parallelcfg.task import delayed as delayed
     from parallelcfg.transport.shared import share as share
     from parallelcfg.transport.shared import shared_array as shared_array
     from parallelcfg.transport.wrap import wrap_non_picklable_objects as wrap_non_picklable_objects
@@ -61,7 +62,7 @@ _HOMES = {
         "set_config",
     ),
     "parallelcfg.config.cpus": ("cpu_count",),
-    "parallelcfg.config.snapshot": ("Config",),
+    "parallelcfg.config.snapshot": ("UNSET", "Config"),
     "parallelcfg.errors": (
         "BackendUnavailable",
         "ConfigError",
@@ -78,10 +79,11 @@ _HOMES = {
         "WorkerLost",
     ),
     "parallelcfg.integrations.ipython": ("load_ipython_extension", "unload_ipython_extension"),
-    "parallelcfg.parallel": ("Parallel", "Task", "delayed", "effective_n_jobs", "shutdown"),
+    "parallelcfg.parallel": ("Parallel", "effective_n_jobs", "shutdown"),
     "parallelcfg.progress.events": ("ProgressEvent",),
     "parallelcfg.randomness": ("task_rng",),
     "parallelcfg.report.summary": ("Report",),
+    "parallelcfg.task": ("Task", "delayed"),
     "parallelcfg.transport.shared": ("share", "shared_array"),
     "parallelcfg.transport.wrap": ("wrap_non_picklable_objects",),
 }

@@ -1,10 +1,9 @@
-"""`Parallel` and `delayed`: resolve the settings, plan, run."""
+"""`Parallel`: resolve the settings, plan, run."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from parallelcfg.backends.shelf import SHELF
 from parallelcfg.config.context import resolve_call
@@ -15,67 +14,25 @@ from parallelcfg.engine.plan import make_plan
 from parallelcfg.progress import display_for
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
     from types import TracebackType
+
+    from typing_extensions import Unpack
 
     from parallelcfg.backends.base import Session
     from parallelcfg.config.snapshot import Config
     from parallelcfg.engine.plan import Plan
+    from parallelcfg.errors import TaskError
     from parallelcfg.report import Report
+    from parallelcfg.task import Task
+    from parallelcfg.typing import AsList, AsListWithErrors, AsStream, AsStreamWithErrors, Options
 
-    class AsList:
-        """Marks a `Parallel` that returns lists."""
+    _Streams = Literal["generator", "generator_unordered"]
 
-    class AsStream:
-        """Marks a `Parallel` that returns iterators."""
-
-
-__all__ = ["Parallel", "Task", "delayed", "effective_n_jobs", "shutdown"]
+__all__ = ["Parallel", "effective_n_jobs", "shutdown"]
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-P = ParamSpec("P")
 Shape = TypeVar("Shape")
-
-
-class Task(tuple[Callable[..., T_co], tuple[Any, ...], dict[str, Any]], Generic[T_co]):
-    """The type of ``delayed(f)(x)``: a call that has not been made, whose result is a ``T_co``.
-
-    Only type checkers see it: at run time a task is a plain tuple (function, args, kwargs), as in joblib.
-    """
-
-    __slots__ = ()
-
-
-def delayed(function: Callable[P, T]) -> Callable[P, Task[T]]:
-    """Turn calls of a function into tasks.
-
-    Parameters
-    ----------
-    function : callable
-        What the tasks call.
-
-    Returns
-    -------
-    callable
-        Takes the function's arguments and returns a task instead of calling it.
-
-    Raises
-    ------
-    TypeError
-        If it can't be called.
-
-    Examples
-    --------
-    >>> delayed(pow)(2, 3)
-    (<built-in function pow>, (2, 3), {})
-    """
-    if not callable(function):
-        raise TypeError(f"delayed({function!r}): expected a function or another callable")
-
-    def task(*args: P.args, **kwargs: P.kwargs) -> Task[T]:
-        return function, args, kwargs  # type: ignore[return-value]  # a bare tuple is four times as fast
-
-    return task  # unadorned: `functools.wraps` would cost more than all else that is done for a short task
 
 
 class Parallel(Generic[Shape]):
@@ -147,26 +104,67 @@ class Parallel(Generic[Shape]):
     [2, 2, 3]
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_busy",
+        "_held",
+        "_in_with",
+        "_plan",
+        "_report",
+    )  # `p.n_jobs = 3` is an error
+
     @overload
     def __init__(
         self: Parallel[AsList],
-        n_jobs: int | None = ...,
+        n_jobs: int | Unset | None = ...,
         backend: object = ...,
-        return_as: Literal["list"] = ...,
+        return_as: Literal["list"] | Unset = ...,
         *args: Any,
-        **keys: Any,
+        on_error: Literal["raise"] | Unset = ...,
+        **options: Unpack[Options],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Parallel[AsListWithErrors],
+        n_jobs: int | Unset | None = ...,
+        backend: object = ...,
+        return_as: Literal["list"] | Unset = ...,
+        *args: Any,
+        on_error: Literal["return"],
+        **options: Unpack[Options],
     ) -> None: ...
     @overload
     def __init__(
         self: Parallel[AsStream],
-        n_jobs: int | None = ...,
+        n_jobs: int | Unset | None = ...,
         backend: object = ...,
-        return_as: Literal["generator", "generator_unordered"] = ...,
+        return_as: _Streams = ...,
         *args: Any,
-        **keys: Any,
+        on_error: Literal["raise"] | Unset = ...,
+        **options: Unpack[Options],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Parallel[AsStreamWithErrors],
+        n_jobs: int | Unset | None = ...,
+        backend: object = ...,
+        return_as: _Streams = ...,
+        *args: Any,
+        on_error: Literal["return"],
+        **options: Unpack[Options],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Parallel[Any],
+        n_jobs: int | Unset | None = ...,
+        backend: object = ...,
+        return_as: str | Unset = ...,
+        *args: Any,
+        on_error: str | Unset = ...,
+        **options: Unpack[Options],
     ) -> None: ...
 
-    def __init__(
+    def __init__(  # type: ignore[misc]  # the overloads spell out what follows `return_as` as keywords only
         self,
         n_jobs: int | Unset | None = UNSET,
         backend: object = UNSET,
@@ -211,6 +209,11 @@ class Parallel(Generic[Shape]):
         return self._plan.config
 
     @property
+    def n_jobs(self) -> int | None:
+        """How many jobs were asked for; `effective_n_jobs` will run."""
+        return self._plan.config.n_jobs
+
+    @property
     def backend_name(self) -> str:
         """Who will really run the tasks."""
         return self._plan.backend.name
@@ -231,7 +234,13 @@ class Parallel(Generic[Shape]):
     @overload
     def __call__(self: Parallel[AsList], iterable: Iterable[Task[T]]) -> list[T]: ...
     @overload
+    def __call__(self: Parallel[AsListWithErrors], iterable: Iterable[Task[T]]) -> list[T | TaskError]: ...
+    @overload
     def __call__(self: Parallel[AsStream], iterable: Iterable[Task[T]]) -> Generator[T, None, None]: ...
+    @overload
+    def __call__(
+        self: Parallel[AsStreamWithErrors], iterable: Iterable[Task[T]]
+    ) -> Generator[T | TaskError, None, None]: ...
 
     def __call__(self, iterable: Iterable[Any]) -> Any:
         """Run the tasks.

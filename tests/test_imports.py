@@ -29,6 +29,7 @@ FLOORS = (
     ("backends",),
     ("report", "progress"),
     ("engine",),
+    ("typing", "task"),
     ("parallel",),
     ("cli", "integrations", "testing", "__main__"),
 )

@@ -5,13 +5,23 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import joblib
 import numpy as np
 import pytest
 
 import parallelcfg
-from parallelcfg import ConfigError, Parallel, SubstitutionWarning, delayed, effective_n_jobs, parallel_config
+from parallelcfg import (
+    UNSET,
+    ConfigError,
+    ConfigWarning,
+    Parallel,
+    SubstitutionWarning,
+    delayed,
+    effective_n_jobs,
+    parallel_config,
+)
 from parallelcfg.backends.select import Surroundings, select
 
 
@@ -67,6 +77,29 @@ def test_a_wrong_value_is_refused_at_construction_with_its_place(keys, place_and
 def test_a_misspelt_keyword_is_refused_with_a_suggestion(make):
     with pytest.raises(TypeError, match=r"'njobs' .*did you mean 'n_jobs'\?"):
         make(njobs=2)
+
+
+@pytest.mark.parametrize("make", [Parallel, parallel_config, parallelcfg.set_config])
+def test_parameters_for_an_unknown_backend_are_a_warning(make):
+    said = r"test_parallel\.py:\d+: backends\.lokey\.x is for an unknown backend, .*did you mean 'loky'\?"
+    parallelcfg.reload()  # says it again
+    with pytest.warns(ConfigWarning, match=said), ExitStack() as leaving:
+        leaving.enter_context(make(backends={"lokey": {"x": 1}}))
+
+
+def test_settings_can_not_be_changed_afterwards():
+    parallel = Parallel(n_jobs=2)
+    with pytest.raises(AttributeError):
+        parallel.n_jobs = 3
+    with pytest.raises(AttributeError):
+        parallel.verbose = 3
+    assert parallel.n_jobs == 2
+
+
+def test_unset_means_as_configured():
+    with parallel_config(n_jobs=2, seed=7):
+        config = Parallel(n_jobs=UNSET, seed=UNSET).config
+    assert (config.n_jobs, config.seed) == (2, 7)
 
 
 def test_an_unknown_backend_parameter_is_refused_and_the_known_ones_are_listed():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.config.policy import clamp
-from parallelcfg.core.outcome import ENDED, Lost
+from parallelcfg.core.outcome import Lost, ended
 from parallelcfg.errors import WorkerLost
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Flights(ABC):
                 self._flights[batch_id] = flight
                 self._waiting.append(batch_id)
         if over:
-            done(batch_id, lost(ENDED))
+            done(batch_id, Lost(ended()))
         else:
             self._send()
 

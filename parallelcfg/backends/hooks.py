@@ -21,7 +21,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg import worker
-from parallelcfg.core.outcome import ENDED, Lost, Reply
+from parallelcfg.core.outcome import Lost, Reply, ended
 from parallelcfg.errors import TaskNotPicklable, WorkerLost
 from parallelcfg.transport import load
 from parallelcfg.transport.board import Running
@@ -137,7 +137,7 @@ class HookSession:
             if not over:
                 self._sent[batch_id] = sent
         if over:
-            done(batch_id, Lost(WorkerLost(ENDED)))
+            done(batch_id, Lost(ended()))
             return
         called_back = partial(self._called_back, batch_id)
         try:

@@ -23,7 +23,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
-from parallelcfg.core.outcome import ENDED, Lost
+from parallelcfg.core.outcome import Lost, ended
 from parallelcfg.errors import WorkerLost
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Pool:
         with self._lock:
             dropped = self._drop()
         for assignment in dropped:
-            assignment.done(assignment.batch_id, Lost(WorkerLost(ENDED), innocent=True))
+            assignment.done(assignment.batch_id, Lost(ended(), innocent=True))
 
     def stop(self, *, kill: bool, wait: bool = False) -> None:
         """End all threads and members: when they are idle, or at once and without a word to anybody."""

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from parallelcfg import worker
 from parallelcfg.backends.base import Traits
-from parallelcfg.core.outcome import ENDED, Lost
-from parallelcfg.errors import WorkerLost
+from parallelcfg.core.outcome import Lost, ended
 
 if TYPE_CHECKING:
     from parallelcfg.backends.base import Done, Work
@@ -27,7 +26,7 @@ class SequentialSession:
 
     def submit(self, batch_id: int, work: Work, done: Done) -> None:
         """Run ``work`` here and now."""
-        done(batch_id, Lost(WorkerLost(ENDED)) if self.over else work())
+        done(batch_id, Lost(ended()) if self.over else work())
 
     def running(self) -> dict[int, Running]:
         """Which task of which batch runs now."""

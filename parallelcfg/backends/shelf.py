@@ -20,7 +20,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
-from parallelcfg.core.outcome import ENDED, Lost
+from parallelcfg.core.outcome import Lost, ended
 from parallelcfg.errors import WorkerLost
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class PoolSession:
 
     def _leased(self) -> Pool:
         if self._over:
-            raise WorkerLost(ENDED)
+            raise ended()
         if self._pool is None:
             self._pool = SHELF.lease(self._key, self._make)
         return self._pool

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from parallelcfg.backends.postmortem import descendants, how_it_ended, likely_causes, resident_memory
-from parallelcfg.core.outcome import ENDED, Lost, Reply
+from parallelcfg.core.outcome import Lost, Reply, ended
 from parallelcfg.errors import WorkerLost
 from parallelcfg.transport.habits import replay
 from parallelcfg.transport.pickling import PROTOCOL
@@ -110,7 +110,7 @@ class WorkerProcess:
             if (
                 assignment.revoked and not begun
             ):  # looked at after the start, before which nobody could be killed
-                return Lost(WorkerLost(ENDED), innocent=True)
+                return Lost(ended(), innocent=True)
             try:
                 if not begun:
                     self._send(_message(assignment))

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["RoundTrip", "doctor_command", "round_trip"]
 
 _PACKAGES = {"loky": "loky", "dask": "distributed", "ray": "ray"}
-_QUIET = {"on_error": "raise", "verbose": 0, "progress": False, "trace": None, "strict": False}
+_QUIET: dict[str, Any] = {
+    "on_error": "raise",
+    "verbose": 0,
+    "progress": False,
+    "trace": None,
+    "strict": False,
+}
 _PATIENCE = 120.0  # seconds for one backend; Ray takes ten to start its cluster
 
 
@@ -97,7 +103,8 @@ def round_trip(name: str) -> RoundTrip:
         A known backend.
     """
     from parallelcfg.errors import BackendUnavailable
-    from parallelcfg.parallel import Parallel, delayed
+    from parallelcfg.parallel import Parallel
+    from parallelcfg.task import delayed
 
     started = time.perf_counter()
     try:

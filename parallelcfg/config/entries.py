@@ -56,7 +56,6 @@ class Checked:
 
     layer: dict[str, Sourced] = field(default_factory=dict)
     locked: bool = False
-    backends: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     notices: list[Problem] = field(default_factory=list)
 
@@ -93,7 +92,6 @@ def _accept(entry: Entry, key: Key, machine: Machine, checked: Checked) -> None:
     if key.is_table:
         for path, value in _leaves(entry, key):
             checked.layer[join(path)] = Sourced(value, _below(entry, path))
-            checked.backends.add(path[1])
         return
     value = key.validate(_read(entry, key))
     if key.is_path and isinstance(value, str):

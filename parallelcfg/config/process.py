@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from parallelcfg.config.callers import caller_origin, warn_caller
 from parallelcfg.config.snapshot import UNSET, Config, Origin, Sourced
-from parallelcfg.errors import ConfigError
+from parallelcfg.errors import ConfigError, ConfigWarning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,11 +147,16 @@ def checked(values: Mapping[str, object], backend_params: Mapping[str, object], 
 
     layer = check_code(values, backend_params, origin, _current.resolver)
     if any(key.startswith("backends.") for key in layer):
+        from parallelcfg.config.surroundings import unknown_backends
         from parallelcfg.config.validation import wrong_params
 
-        problems = wrong_params([layer], _current.resolver.reader)
+        reader = _current.resolver.reader
+        problems = wrong_params([layer], reader)
         if problems:
             raise ConfigError(tuple(problems))
+        for notice in unknown_backends([layer], reader):
+            if _current.first_time(str(notice)):
+                warn_caller(str(notice), ConfigWarning)
     return layer
 
 

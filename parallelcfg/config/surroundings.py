@@ -17,11 +17,12 @@ from parallelcfg.config.suggest import suggest
 from parallelcfg.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from parallelcfg.config.machine import Machine
+    from parallelcfg.config.snapshot import Sourced
 
-__all__ = ["Gathered", "Surroundings"]
+__all__ = ["Gathered", "Surroundings", "unknown_backends"]
 
 _TABLES = tuple(name for name, key in KEYS.items() if key.is_table)
 _OURS = ("PARALLEL", "JOBLIB_TEMP_FOLDER")
@@ -82,7 +83,7 @@ class Surroundings:
         gathered.notices += [_unknown_variable(name, environment[name]) for name in unknown]
         gathered.problems += [problem for one in gathered.layers for problem in one.problems]
         gathered.notices += [notice for one in gathered.layers for notice in one.notices]
-        gathered.notices += unknown_backends(gathered.layers, self.reader)
+        gathered.notices += unknown_backends((one.layer for one in gathered.layers), self.reader)
         if gathered.problems:
             self._store.forget()  # whoever mends a file need not tell
         texts = (*(one.text for one in found.documents), *(one.text for one in variables))
@@ -139,16 +140,17 @@ def _unknown_profiles(
     ]
 
 
-def unknown_backends(layers: list[Checked], reader: Reader) -> list[Problem]:
+def unknown_backends(layers: Iterable[Mapping[str, Sourced]], reader: Reader) -> list[Problem]:
     """Parameters for backends that nobody knows: a slip, or a plugin that is not imported yet."""
-    if not any(layer.backends for layer in layers):
+    tables = [(layer, names) for layer in layers if (names := {*_tables_of(layer)})]
+    if not tables:
         return []
     from parallelcfg.backends.registry import known_backends
 
     notices = []
-    for layer in layers:
-        for name in sorted(layer.backends - {*known_backends()}):
-            key, said = next((key, said) for key, said in layer.layer.items() if split(key)[1:2] == (name,))
+    for layer, names in tables:
+        for name in sorted(names - {*known_backends()}):
+            key, said = next((key, said) for key, said in layer.items() if split(key)[1:2] == (name,))
             message = (
                 f"{key} is for an unknown backend, so it is ignored; known are {', '.join(known_backends())}"
             )
@@ -156,6 +158,10 @@ def unknown_backends(layers: list[Checked], reader: Reader) -> list[Problem]:
                 problem(said.origin, message, key, reader, suggestion=suggest(name, known_backends()))
             )
     return notices
+
+
+def _tables_of(layer: Mapping[str, Sourced]) -> Iterator[str]:
+    return (split(key)[1] for key in layer if key.startswith("backends."))
 
 
 def _wrong_switch(name: str, text: str) -> Problem:

@@ -70,7 +70,7 @@ def problems_of_file(file: Path, layer: str) -> list[Problem]:
         missing = "no such file" if not file.exists() else "has no [tool.parallelcfg]"
         return [Problem(missing, layer, short_path(file, current().resolver.machine.cwd))]
     reader = _reader(read)
-    return _problems(read) + unknown_backends(_layers(read, reader), reader)
+    return _problems(read) + unknown_backends((one.layer for one in _layers(read, reader)), reader)
 
 
 def problems_of_content(file: Path, layer: str, content: bytes) -> list[Problem]:

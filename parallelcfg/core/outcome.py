@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ENDED", "Failure", "Lost", "Reply"]
+from parallelcfg.errors import WorkerLost
 
-#: What becomes of batches whose workers are given back.
-ENDED = "the call has ended (a generator from a with block is to be read inside of the block)"
+__all__ = ["Failure", "Lost", "Reply", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +99,10 @@ class Lost:
     cause: BaseException
     suspect: int | None = None
     innocent: bool = False
+
+
+def ended() -> WorkerLost:
+    """What becomes of a batch whose workers were given back."""
+    return WorkerLost(
+        "the with block of the call has ended", "read a generator inside of the block that made it"
+    )

@@ -15,14 +15,15 @@ from operator import is_
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from parallelcfg.core.messages import call_text, refuse
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Batch", "Call", "all_the_same", "call_text", "columns", "take"]
+__all__ = ["Batch", "Call", "all_the_same", "columns", "take"]
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
-_TEXT_LIMIT = 120
 #: Tasks in hand at a time, of three objects each: few enough for the collector's youngest generation.
 _SLICE = 200
 
@@ -181,10 +182,10 @@ class _Gathered:
         try:
             functions, args, kwargs = zip(*tasks, strict=True)
         except (TypeError, ValueError):
-            _refuse(self._first + self.count, tasks)
+            refuse(self._first + self.count, tasks)
             raise  # every item unpacks by itself, so the fault is not the caller's
         if not _all_of(tuple, args) or (any(kwargs) and not _all_of(dict, kwargs)):
-            _refuse(self._first + self.count, tasks)
+            refuse(self._first + self.count, tasks)
         self._add_functions(functions, tasks)
         self._add_arguments(args)
         if self._kwargs or any(kwargs):
@@ -196,7 +197,7 @@ class _Gathered:
         first = self._functions[0] if self._functions else functions[0]
         alike = functions[0] is first and all_the_same(functions)
         if not all(map(callable, functions[:1] if alike else functions)):
-            _refuse(self._first + self.count, tasks)
+            refuse(self._first + self.count, tasks)
         if alike and len(self._functions) <= 1:
             self._functions = [first]
             return
@@ -245,44 +246,3 @@ def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]] | None:
         return [list(column) for column in zip(*rows, strict=True)]
     except ValueError:
         return None
-
-
-def _refuse(first_index: int, tasks: list[Any]) -> None:
-    """Raise for the first item that is no task."""
-    for index, task in enumerate(tasks, first_index):
-        if (
-            isinstance(task, tuple)
-            and len(task) == 3  # noqa: PLR2004 - function, args, kwargs
-            and callable(task[0])
-            and type(task[1]) is tuple
-            and type(task[2]) is dict
-        ):
-            continue
-        wrong = "f or delayed(f)" if callable(task) else "f(x)"
-        raise TypeError(
-            f"task {index} is {_shorten(repr(task))} of type {type(task).__name__}; expected what "
-            f"delayed(function)(arguments) returns. Did you forget delayed? Write delayed(f)(x), not {wrong}."
-        ) from None
-
-
-def call_text(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> str:
-    """A call as short text; never raises, whatever the arguments' ``repr`` does.
-
-    Examples
-    --------
-    >>> call_text(pow, (2, 3), {"mod": 5})
-    'pow(2, 3, mod=5)'
-    """
-    name = getattr(function, "__qualname__", None) or type(function).__name__
-    parts = [_safe_repr(a) for a in args] + [f"{k}={_safe_repr(v)}" for k, v in kwargs.items()]
-    return _shorten(f"{name}({', '.join(parts)})")
-
-
-def _safe_repr(value: object) -> str:
-    if not isinstance(value, (int, float, str, bytes, bool, type(None))):
-        return f"<{type(value).__name__}>"  # the repr of an array or a frame is slow and says little
-    return _shorten(repr(value[:_TEXT_LIMIT] if isinstance(value, (str, bytes)) else value), 40)
-
-
-def _shorten(text: str, limit: int = _TEXT_LIMIT) -> str:
-    return text if len(text) <= limit else text[: limit - 3] + "..."

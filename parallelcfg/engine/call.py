@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, cast
 from parallelcfg.core.actions import Abort, Deliver, Finish, Kill, Limits, Pull, Submit
 from parallelcfg.core.batching import Batcher
 from parallelcfg.core.dispatch import Dispatcher
+from parallelcfg.core.messages import iterator_of
 from parallelcfg.core.outcome import Lost, Reply
 from parallelcfg.core.tasks import take
 from parallelcfg.engine.amounts import batch_size, in_flight, total_of
@@ -92,7 +93,7 @@ class Call:
         self._codec = codec
         self._recorder = recorder
         self._keep_going = config.on_error == "return"
-        self._source = _iterator(tasks)
+        self._source = iterator_of(tasks)
         self._sent: dict[int, Sent] = {}
         self._lock = threading.Lock()
         self._for_driver: SimpleQueue[Any] = SimpleQueue()
@@ -105,7 +106,7 @@ class Call:
             config.max_pending_results,
         )
         self._patient = self._batcher.patience is None or self._traits.in_caller
-        self._watch = Watch(config, session)
+        self._watch = Watch(config, session, times_tasks=self._traits.times_tasks)
         self._dispatcher = Dispatcher(
             self._batcher,
             Limits(
@@ -172,6 +173,7 @@ class Call:
 
     def leave(self) -> None:
         """The consumer wants no more. Safe in finalisers: it waits for no lock and returns at once."""
+        self._recorder.left()
         self._for_driver.put(_Left())
         self._codec.close()
 
@@ -293,16 +295,3 @@ class Call:
         for batch_id, position, error in self._watch.overdue(self._dispatcher.out):
             killable = self._traits.can_kill_running
             self._tell(self._dispatcher.overdue, batch_id, position, error, killable=killable)
-
-
-def _iterator(tasks: Iterable[Any]) -> Iterator[Any]:
-    if isinstance(tasks, tuple) and list(map(type, tasks[1:])) == [tuple, dict] and callable(tasks[0]):
-        raise TypeError("expected an iterable of tasks, got one task; put it into a list: [delayed(f)(x)]")
-    try:
-        return iter(tasks)
-    except TypeError as error:
-        if hasattr(type(tasks), "__iter__"):
-            raise  # its own mistake
-        raise TypeError(
-            f"{error}; expected tasks, as in Parallel(...)(delayed(f)(x) for x in data)"
-        ) from None

@@ -60,6 +60,7 @@ class Recorder:
             thread=threading.current_thread().name,
         )
         self._trace = plan.config.trace
+        self._over = False
         self._display = display
 
     @property
@@ -108,9 +109,14 @@ class Recorder:
         if self._display is not None:
             self._display.show(self._event())
 
+    def left(self) -> None:
+        """Nobody wants further results. The call's own thread sees to the rest, and says `finished`."""
+        self.report.ended = self.report.ended or monotonic()
+
     def finished(self) -> None:
         """The call is over, one way or another."""
-        if not self.report.ended:
+        if not self._over:
+            self._over = True
             self.report.ended = monotonic()
             if self._display is not None:
                 self._display.stop(self._event())

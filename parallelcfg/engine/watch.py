@@ -26,11 +26,13 @@ class Watch:
         Has ``timeout`` and ``deadline``.
     session : Session
         Tells which tasks run, and since when.
+    times_tasks : bool
+        Whether it really does; else ``timeout`` is not looked at, as the plan has warned.
     """
 
-    def __init__(self, config: Config, session: Session) -> None:
+    def __init__(self, config: Config, session: Session, *, times_tasks: bool = True) -> None:
         self._config = config
-        self._timeout = config.timeout
+        self._timeout = config.timeout if times_tasks else None
         self._session = session
         self.deadline = None if config.deadline is None else monotonic() + config.deadline
         self.needed = self._timeout is not None or self.deadline is not None

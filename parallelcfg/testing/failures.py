@@ -17,7 +17,7 @@ from parallelcfg.errors import (
     TaskTimeout,
     WorkerLost,
 )
-from parallelcfg.parallel import delayed
+from parallelcfg.task import delayed
 from parallelcfg.testing import tasks
 from parallelcfg.testing.basis import Basis, needs, raises
 

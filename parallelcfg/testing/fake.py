@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from parallelcfg import worker
 from parallelcfg.backends.base import Traits
 from parallelcfg.config.policy import clamp
-from parallelcfg.core.outcome import ENDED, Lost
+from parallelcfg.core.outcome import Lost, ended
 from parallelcfg.errors import WorkerLost
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class FakeSession:
                 self._queue.append(sent)
                 self._changed.notify()
         if over:
-            self._report(sent, Lost(WorkerLost(ENDED)))
+            self._report(sent, Lost(ended()))
 
     def running(self) -> dict[int, Running]:
         """Which task of which batch runs now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from parallelcfg.parallel import delayed
+from parallelcfg.task import delayed
 from parallelcfg.testing import tasks
 from parallelcfg.testing.basis import Basis, needs, raises
 

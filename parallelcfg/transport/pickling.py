@@ -14,7 +14,7 @@ import pickle
 import sys
 from functools import cache, lru_cache
 from io import BytesIO
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from parallelcfg.errors import TaskNotPicklable
@@ -175,6 +175,11 @@ def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
     return lru_cache(**parameters)(function)
 
 
+def _code(make: Callable[..., CodeType], parts: tuple[Any, ...], filename: str) -> CodeType:
+    """Code that knows its file, which tracebacks name: newer versions of cloudpickle leave it out."""
+    return make(*parts).replace(co_filename=filename)
+
+
 @cache
 def _cloud_pickler() -> type[pickle.Pickler]:
     import cloudpickle
@@ -185,9 +190,12 @@ def _cloud_pickler() -> type[pickle.Pickler]:
             self._reducers = reducers
 
         def reducer_override(self, obj: Any) -> Any:
-            reduce = self._reducers.get(type(obj))
+            kind = type(obj)
+            if kind is CodeType:
+                return _code, (*self.dispatch_table[CodeType](obj), obj.co_filename)
+            reduce = self._reducers.get(kind)
             reduced = NotImplemented if reduce is None else reduce(obj)
-            if type(obj) is _Cached and _needs_value(obj):  # cloudpickle takes them by name
+            if kind is _Cached and _needs_value(obj):  # cloudpickle takes them by name
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
             return super().reducer_override(obj) if reduced is NotImplemented else reduced
 

@@ -656,6 +656,14 @@ class TestProcesses:
         assert isinstance(error.exception, TaskNotPicklable)
         assert "task 1, abs(<lock>)" in str(error)
 
+    def test_who_can_not_time_tasks_has_no_timeout(self):
+        class Untimed(FuturesBackend):
+            supports_timeout = False
+
+        with pytest.warns(SubstitutionWarning, match=r"timeout is none in place of 0\.001"):
+            parallel = Parallel(2, backend=Untimed(), timeout=0.001)
+        assert parallel(delayed(time.sleep)(0.01) for _ in range(2)) == [None, None]
+
     def test_a_timeout_is_counted_from_when_a_task_left(self):
         with pytest.raises(TaskTimeout):
             Parallel(1, backend=LeavingProcesses(), timeout=0.2)([delayed(time.sleep)(2)])

@@ -5,19 +5,39 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from parallelcfg.backends import registry
 from parallelcfg.backends.custom import AutoBatchingMixin, ParallelBackendBase
+from parallelcfg.testing import BackendContract
 
 GUIDE = Path(__file__).parents[2] / "docs" / "backends.md"
 
 
-def test_the_programs_run(monkeypatch):
-    monkeypatch.setattr(registry, "_registered", {})
+def _run_programs() -> dict[str, object]:
     programs = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     namespace: dict[str, object] = {"__name__": "guide"}
-    for program in programs:
-        exec(program, namespace)
-    assert namespace["unlucky"].log[-1] == ("close",)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_registered", {})
+        for program in programs:
+            exec(program, namespace)
+    return namespace
+
+
+PROGRAMS = _run_programs()
+
+
+def test_the_programs_run():
+    assert PROGRAMS["unlucky"].log[-1] == ("close",)
+
+
+class TestHooks(BackendContract):
+    backend = PROGRAMS["FuturesBackend"]
+    params = PROGRAMS["TestFutures"].params
+
+
+class TestProtocol(BackendContract):
+    backend = PROGRAMS["ThreadPerBatch"]
 
 
 def test_every_hook_is_in_the_guide():

@@ -86,8 +86,18 @@ def test_dropping_a_stream_ends_its_call_without_the_garbage_collector(backend, 
 def test_a_generator_that_is_read_after_its_block_says_so():
     with Parallel(n_jobs=2, return_as="generator") as parallel:
         results = parallel(delayed(abs)(x) for x in range(10_000))
-    with pytest.raises(WorkerLost, match="a generator from a with block is to be read inside of the block"):
+    with pytest.raises(WorkerLost, match="read a generator inside of the block that made it"):
         list(results)
+
+
+def test_the_report_of_a_closed_generator_is_closed():
+    opened = threading.Event()
+    parallel = Parallel(n_jobs=2, backend="threading", return_as="generator", batch_size=1)
+    results = parallel(delayed(opened.wait)() for _ in range(10))
+    assert "running" in repr(parallel.report)
+    results.close()
+    assert "running" not in repr(parallel.report)
+    opened.set()
 
 
 def test_one_task_in_place_of_many_is_named():

@@ -301,3 +301,12 @@ def test_the_way_to_a_culprit_goes_no_rounds():
     other.other, other.lock = (one, one), None
     one.guard = threading.Lock()
     assert culprit(other, "other") == "other.other[0].guard"
+
+
+def test_code_knows_its_file_and_so_does_the_code_inside_of_it():
+    def outer():
+        return lambda: None
+
+    there = pickling.loads(pickling.dumps(outer))
+    assert {there.__code__.co_filename, there().__code__.co_filename} == {__file__}
+    assert there.__code__.co_firstlineno == outer.__code__.co_firstlineno
