@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import compileall
 import random
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 from time import perf_counter, process_time
 
 import joblib
@@ -218,6 +220,8 @@ _COLD = {
 
 
 def cold() -> list[Workload]:
+    # As pip does when it installs the others, whatever PYTHONDONTWRITEBYTECODE says
+    compileall.compile_dir(Path(parallelcfg.__file__).parent, quiet=1)
     contenders = {
         name: partial(_discard, subprocess.run, [sys.executable, "-c", program], check=True)
         for name, program in _COLD.items()

@@ -30,7 +30,8 @@ def pictures() -> dict[Path, str]:
 def made_up_call() -> Report:
     """A call with a few failures, and a long task at its end."""
     chance = random.Random(3)
-    report = Report("loky", WORKERS, place="train.py:31", began=0.0)
+    report = Report("loky", WORKERS, place="train.py:31")
+    report.began = 0.0
     tasks = 0
     for worker in range(WORKERS):
         now = 0.2 + 0.2 * chance.random()

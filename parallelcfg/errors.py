@@ -27,8 +27,7 @@ All of them survive pickling, so they may come from a worker.
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,8 +54,7 @@ class ParallelError(Exception):
     """Base class of the errors that this package raises on its own account."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong in one place of the configuration.
 
     Parameters

@@ -95,6 +95,7 @@ class Parallel(Generic[Shape]):
 
     Examples
     --------
+    >>> from parallelcfg import delayed
     >>> Parallel(n_jobs=2, backend="threading")(delayed(abs)(x) for x in (-1, 2, -3))
     [1, 2, 3]
     >>> with Parallel(n_jobs=2, backend="threading") as parallel:

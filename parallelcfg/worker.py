@@ -11,10 +11,9 @@ import pickle
 import sys
 import threading
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from parallelcfg.config.context import entered
 from parallelcfg.core.outcome import Failure, Lost, Reply
@@ -49,8 +48,7 @@ seat: Seat | None = None
 tell_parent: Callable[[object], None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Results:
+class _Results(NamedTuple):
     values: list[Any]
     failures: list[tuple[int, BaseException]]
     started: float
@@ -125,7 +123,7 @@ def run_local(payload: tuple[int, Batch, Orders, float | None]) -> Reply:
 def _scope_of(own: Board, orders: Orders) -> Scope:
     """What the calling worker's tasks inherit: its share of the CPUs, without a number the smallest."""
     at, shares = own.ordinal, orders.budgets
-    return orders.scope if at is None else replace(orders.scope, cpus=shares[at % len(shares)])
+    return orders.scope if at is None else orders.scope._replace(cpus=shares[at % len(shares)])
 
 
 def _inner_threads(orders: Orders, cpus: int) -> AbstractContextManager[None]:
@@ -177,7 +175,7 @@ def run_apart(
     batch_id, packed_orders, parcel, count, patience = payload
     orders, _ = _read_orders(packed_orders)
     threads, explicit = orders.threads or cpus, orders.threads is not None
-    scope = replace(orders.scope, cpus=cpus)
+    scope = orders.scope._replace(cpus=cpus)
     with entered(scope), limited(threads, explicit=explicit), limited_thread(threads, explicit=explicit):
         try:
             batch: Batch = apart.loads(parcel, contents)

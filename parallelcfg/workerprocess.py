@@ -22,8 +22,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from parallelcfg import worker
 from parallelcfg.core.outcome import Lost
@@ -46,8 +45,7 @@ IMPORTING_MAIN = 67
 _LINGER = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Birth:
+class Birth(NamedTuple):
     """What a worker is born with.
 
     Parameters
@@ -67,8 +65,13 @@ class Birth:
     seat: Seat
     env: dict[str, str]
     setup: bytes
-    parent: int = field(default_factory=os.getpid)
-    depth: int = field(default_factory=lambda: worker.depth + 1)
+    parent: int
+    depth: int
+
+    @classmethod
+    def here(cls, seat: Seat, env: dict[str, str], setup: bytes) -> Birth:
+        """Of a child of this process."""
+        return cls(seat, env, setup, os.getpid(), worker.depth + 1)
 
 
 def main(connection: Connection, birth: Birth) -> None:

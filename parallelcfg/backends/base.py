@@ -8,8 +8,7 @@ pickling or of printing: it applies a function to a payload somewhere else and r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Backend", "ClusterSession", "Done", "HearingSession", "Session", "Traits", "Work"]
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
+class Traits(NamedTuple):
     """What a backend can do.
 
     Parameters
@@ -67,8 +65,7 @@ class Traits:
     hears_calls: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """A batch ready to be run: ``work()`` gives its `Reply`.
 
     Parameters

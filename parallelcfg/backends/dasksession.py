@@ -6,7 +6,6 @@ import asyncio
 import concurrent.futures
 import pickle
 import uuid
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,7 @@ def run_on_worker(packed: bytes, *contents: Any) -> Reply | Lost:
 
     run, payload = pickle.loads(packed)
     outcome = run(payload, *contents, cpus=1)
-    return replace(outcome, worker=get_worker().address) if isinstance(outcome, Reply) else outcome
+    return outcome._replace(worker=get_worker().address) if isinstance(outcome, Reply) else outcome
 
 
 class DaskSession(Flights):
@@ -124,7 +123,7 @@ class DaskSession(Flights):
     def _explain(self, error: BaseException) -> Lost:
         if self._link.usable():
             if isinstance(error, _CANCELLED):  # not by us: the scheduler forgot it, with a worker that died
-                return replace(lost("dask forgot a batch, whose worker may have died", error), innocent=True)
+                return lost("dask forgot a batch, whose worker may have died", error)._replace(innocent=True)
             return lost(f"dask could not run a batch: {type(error).__name__}: {error}", error)
         return lost(f"the dask scheduler at {self._link.address} was lost", error)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import pickle
 import threading
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -248,8 +248,8 @@ def _nested(backend: ParallelBackendBase) -> tuple[object, int | None] | None:
 
 def _with_nested(orders: Orders, backend: object, n_jobs: int | None) -> Orders:
     scope = orders.scope
-    config = replace(scope.config, backend=backend, n_jobs=n_jobs)
-    return replace(orders, scope=replace(scope, config=config))
+    config = scope.config._replace(backend=backend, n_jobs=n_jobs)
+    return orders._replace(scope=scope._replace(config=config))
 
 
 def _unpacked(outcome: Any) -> Reply | Lost:
@@ -259,4 +259,4 @@ def _unpacked(outcome: Any) -> Reply | Lost:
     if isinstance(outcome, Lost) or isinstance(outcome.values, list):
         return outcome
     values = [None] * outcome.ran if outcome.values is None else load.loads(outcome.values)
-    return replace(outcome, values=values)
+    return outcome._replace(values=values)

@@ -96,7 +96,7 @@ class LokyBackend:
         def spawn(connection: Connection, seat: Seat) -> BaseProcess:
             start_helpers("spawn")
             resource_tracker.ensure_running()
-            birth = Birth(seat, {}, setup)
+            birth = Birth.here(seat, {}, setup)
             return context.Process(target=main, args=(connection, birth), env=env)  # type: ignore[no-any-return]
 
         return process_pool(n_jobs, spawn, self._recycling, self._timeout)

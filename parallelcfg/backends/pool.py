@@ -17,7 +17,6 @@ import os
 import sys
 import threading
 from collections import deque
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -38,7 +37,6 @@ __all__ = ["Assignment", "Member", "Pool"]
 _GRACE = 5.0
 
 
-@dataclass(slots=True, eq=False)
 class Assignment:
     """A batch in a pool's hands.
 
@@ -50,17 +48,20 @@ class Assignment:
         What to run.
     done : Done
         Whom to tell.
+
+    Attributes
+    ----------
     revoked : bool
         It shall not be begun any more.
     begun : bool
         The member has begun it already.
     """
 
-    batch_id: int
-    work: Work
-    done: Done
-    revoked: bool = False
-    begun: bool = False
+    __slots__ = ("batch_id", "begun", "done", "revoked", "work")
+
+    def __init__(self, batch_id: int, work: Work, done: Done) -> None:
+        self.batch_id, self.work, self.done = batch_id, work, done
+        self.revoked = self.begun = False
 
 
 class Member(Protocol):

@@ -130,7 +130,7 @@ class ProcessesBackend:
     def _make(self, n_jobs: int, env: dict[str, str], setup: bytes) -> Pool:
         def spawn(connection: Connection, seat: Seat) -> BaseProcess:
             start_helpers(self._context.get_start_method())
-            return self._context.Process(target=main, args=(connection, Birth(seat, env, setup)))  # type: ignore[attr-defined,no-any-return]
+            return self._context.Process(target=main, args=(connection, Birth.here(seat, env, setup)))  # type: ignore[attr-defined,no-any-return]
 
         return process_pool(n_jobs, spawn, self._recycling)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -63,7 +62,7 @@ def run_on_ray(run: Any, payload: Any, *contents: Any) -> Reply | Lost:
     cpus = int(context.get_assigned_resources().get("CPU", 1))
     outcome: Reply | Lost = run(payload, *contents, cpus=max(1, cpus))
     if isinstance(outcome, Reply):
-        return replace(outcome, worker=f"{context.get_node_id()[:8]}:{os.getpid()}")
+        return outcome._replace(worker=f"{context.get_node_id()[:8]}:{os.getpid()}")
     return outcome
 
 

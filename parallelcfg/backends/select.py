@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from parallelcfg.config.policy import outranks
 
@@ -30,8 +29,7 @@ _DEEPEST = 5
 NEEDS_SHARED_MEMORY = "its tasks don't share the caller's memory, and require='sharedmem' asks for that"
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What the choice depends on besides the configuration.
 
     Parameters
@@ -55,8 +53,7 @@ class Surroundings:
     default: str = "loky"
 
 
-@dataclass(frozen=True, slots=True)
-class Substitution:
+class Substitution(NamedTuple):
     """Something other than what was asked for.
 
     Parameters
@@ -82,8 +79,7 @@ class Substitution:
         return f"{self.key} is {self.got} in place of {self.asked}: {self.rule}"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The backend to use, and what it stands in for.
 
     Parameters

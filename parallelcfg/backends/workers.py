@@ -9,8 +9,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from parallelcfg.backends.postmortem import descendants, how_it_ended, likely_causes, resident_memory
 from parallelcfg.core.outcome import Lost, Reply, ended
@@ -49,8 +48,7 @@ if sys.platform != "win32" and sys.platform != "emscripten":
     os.register_at_fork(after_in_child=_reset)
 
 
-@dataclass(frozen=True, slots=True)
-class Recycling:
+class Recycling(NamedTuple):
     """When a worker is replaced between batches.
 
     Parameters
@@ -232,10 +230,12 @@ def start_helpers(start_method: str) -> None:
     """Start the standard library's own processes, which let interrupts through again."""
     if sys.platform == "win32":
         return
-    from multiprocessing import forkserver, resource_tracker
+    from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()
     if start_method == "forkserver":
+        from multiprocessing import forkserver
+
         try:
             forkserver.ensure_running()
         except ChildProcessError:  # this process was forked: the server is its parent's

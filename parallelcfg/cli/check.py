@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -38,7 +37,7 @@ def validate_command(ctx: click.Context, files: tuple[Path, ...], system: bool, 
     if not files:
         problems = problems_in_force()
     if style == "json":
-        print_json([asdict(problem) for problem in problems])
+        print_json([problem._asdict() for problem in problems])
         ctx.exit(1 if problems else 0)
     if problems:
         raise ConfigError(tuple(problems))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,8 +25,7 @@ SCHEDULERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """One of the limits on the number of CPUs.
 
     Parameters
@@ -48,7 +46,6 @@ class Limit:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
 class CpuReport:
     """The number of CPUs that this process may use, with every limit that was looked at.
 
@@ -73,12 +70,10 @@ class CpuReport:
       Slurm      3  SLURM_CPUS_PER_TASK
     """
 
-    limits: tuple[Limit, ...]
-    decided: Limit = field(init=False)
-
-    def __post_init__(self) -> None:
-        smallest = min(self.limits, key=lambda limit: sys.maxsize if limit.value is None else limit.value)
-        object.__setattr__(self, "decided", smallest)  # once, because `count` is asked for at every call
+    def __init__(self, limits: tuple[Limit, ...]) -> None:
+        self.limits = limits
+        # Once, because `count` is asked for at every call
+        self.decided = min(limits, key=lambda limit: sys.maxsize if limit.value is None else limit.value)
 
     @property
     def count(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from parallelcfg.config import environ
@@ -89,6 +88,6 @@ def _entries(group: Mapping[str, object], here: Origin) -> Iterator[Entry]:
     for name, value in group.items():
         if name == "backends" and isinstance(value, dict):
             for backend, table in value.items():
-                yield Entry((name, backend), table, replace(here, path=(*here.path, name, backend)))
+                yield Entry((name, backend), table, here._replace(path=(*here.path, name, backend)))
         else:
-            yield Entry((name,), value, replace(here, path=(*here.path, name)))
+            yield Entry((name,), value, here._replace(path=(*here.path, name)))

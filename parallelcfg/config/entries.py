@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from parallelcfg.config import spelling
 from parallelcfg.config.keys import KEYS
@@ -31,8 +30,7 @@ _ENOUGH = 50  # problems of one table, after which it is something else than a c
 _IN_CODE = frozenset({"set_config", "parallel_config", "call"})
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A value as somebody wrote it.
 
     Parameters
@@ -50,14 +48,14 @@ class Entry:
     origin: Origin
 
 
-@dataclass
 class Checked:
     """The outcome of checking one layer."""
 
-    layer: dict[str, Sourced] = field(default_factory=dict)
-    locked: bool = False
-    problems: list[Problem] = field(default_factory=list)
-    notices: list[Problem] = field(default_factory=list)
+    def __init__(self, problems: Iterable[Problem] = ()) -> None:
+        self.layer: dict[str, Sourced] = {}
+        self.locked = False
+        self.problems = [*problems]
+        self.notices: list[Problem] = []
 
 
 def check(entries: Iterable[Entry], machine: Machine, reader: Reader) -> Checked:
@@ -128,7 +126,7 @@ def _leaves(entry: Entry, key: Key) -> list[tuple[tuple[str, ...], object]]:
 def _below(entry: Entry, path: tuple[str, ...]) -> Origin:
     """The origin of a leaf inside of an entry's value."""
     origin = entry.origin
-    return replace(origin, path=(*origin.path, *path[len(entry.path) :])) if origin.path else origin
+    return origin._replace(path=(*origin.path, *path[len(entry.path) :])) if origin.path else origin
 
 
 def _absolute(text: str, origin: Origin, machine: Machine) -> str:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from parallelcfg.config import environ
 from parallelcfg.config.places import short_path
@@ -30,8 +30,7 @@ _PLAINER = {"Cannot overwrite a value": "this key has a value already; say it on
 _LARGEST = 512 * 1024  # bytes; judging a file must never take over a second
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """A configuration file, read.
 
     Parameters
@@ -53,18 +52,18 @@ class Document:
     layer: str
     file: Path
     root: tuple[str, ...] = ()
-    table: Mapping[str, object] = field(default_factory=dict)
+    table: Mapping[str, object] = MappingProxyType({})
     text: str = ""
     distrust: str = ""
 
 
-@dataclass
 class Files:
     """The files in force, lowest layer first, and what is wrong with them."""
 
-    documents: list[Document] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    notices: list[Problem] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.documents: list[Document] = []
+        self.problems: list[Problem] = []
+        self.notices: list[Problem] = []
 
 
 class Store:
@@ -122,7 +121,7 @@ class Store:
         parsed = parse(layer, file, content, self._cwd)
         if isinstance(parsed, Problem) or parsed is None:
             return parsed
-        return Document(**{**vars(parsed), "distrust": self._distrust(status)})
+        return parsed._replace(distrust=self._distrust(status))
 
     def _distrust(self, status: os.stat_result) -> str:
         if self._uid is None:
@@ -202,7 +201,7 @@ def discover(machine: Machine, store: Store) -> Files:
     system = _admit(files, store.get("system", machine.system_file))
     if system is not None and skip:
         limits = {name: system.table[name] for name in ("max_jobs", "locked") if name in system.table}
-        system = Document(**{**vars(system), "table": limits})
+        system = system._replace(table=limits)
     explicit = machine.environ.get(environ.CONFIG, "")
     found = [system, None if skip else _user(files, store, machine)]
     if skip:
@@ -217,7 +216,7 @@ def discover(machine: Machine, store: Store) -> Files:
 
 def _trusted(document: Document) -> Document:
     """The document as one that somebody in charge has named or put in its place."""
-    return Document(**{**vars(document), "distrust": ""})
+    return document._replace(distrust="")
 
 
 def _admit(files: Files, read: Document | Problem | None) -> Document | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Machine"]
 
 _APP = "parallelcfg"
+_ON_LINUX = sys.platform.startswith("linux")
 
 
 def _uid() -> int | None:
@@ -22,14 +23,17 @@ def _uid() -> int | None:
 
 
 def _system_dir() -> Path:
+    if _ON_LINUX:  # XDG_CONFIG_DIRS, of the standard's answers, is the user's to change: no place for locks
+        return Path("/etc") / _APP
     from platformdirs import site_config_path
 
-    # Of platformdirs' answers for Linux, XDG_CONFIG_DIRS is the user's to change: no place for locks
-    on_linux = sys.platform.startswith("linux")
-    return Path("/etc") / _APP if on_linux else site_config_path(_APP, appauthor=False)
+    return site_config_path(_APP, appauthor=False)
 
 
 def _user_dir() -> Path:
+    if _ON_LINUX:  # https://specifications.freedesktop.org/basedir-spec; importing platformdirs takes 5 ms
+        said = os.environ.get("XDG_CONFIG_HOME", "").strip()
+        return (Path(said) if said else Path.home() / ".config") / _APP
     from platformdirs import user_config_path
 
     return user_config_path(_APP, appauthor=False)

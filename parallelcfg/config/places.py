@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Located", "Reader", "short_path"]
 
 
-@dataclass(frozen=True)
-class Located:
+class Located(NamedTuple):
     """An origin, found.
 
     Parameters
@@ -35,8 +33,7 @@ class Located:
     excerpt: str = ""
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(NamedTuple):
     """Finds the places that origins name.
 
     Parameters

@@ -5,7 +5,6 @@ The one module-level state besides the ContextVar of `context`. Standard library
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from parallelcfg.config.callers import caller_origin, warn_caller
@@ -160,7 +159,6 @@ def checked(values: Mapping[str, object], backend_params: Mapping[str, object], 
     return layer
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Handle:
     """Undoes one `set_config`, when asked to or at the end of a ``with`` block.
 
@@ -173,7 +171,8 @@ class Handle:
     >>> get_config().n_jobs
     """
 
-    _layer: Layer
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
 
     @property
     def keys(self) -> frozenset[str]:

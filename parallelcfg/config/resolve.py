@@ -12,9 +12,8 @@ Each layer is checked by itself, so that a wrong value is reported even while a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from parallelcfg.config.entries import Entry, check
 from parallelcfg.config.keys import DEFAULTS, KEYS
@@ -38,8 +37,7 @@ _PLAIN_SET = frozenset(_PLAIN_KEYS)
 _KEPT = 64
 
 
-@dataclass(frozen=True)
-class Base:
+class Base(NamedTuple):
     """What the layers below the code's contexts come to.
 
     Parameters
@@ -133,7 +131,7 @@ def extend(config: Config, layer: Mapping[str, Sourced]) -> Config:
         changed["backends"] = _tables(chain)
     if says_tables or config.backend_params:
         changed["backend_params"] = MappingProxyType(nest(chain, "backend_params"))
-    return replace(config, **changed, sources=MappingProxyType(chain))  # type: ignore[arg-type]  # as in build
+    return config._replace(**changed, sources=MappingProxyType(chain))  # type: ignore[arg-type]  # as in build
 
 
 class Recent:

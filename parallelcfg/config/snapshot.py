@@ -7,9 +7,8 @@ and defaults are declared in `settings`; a test holds the fields of `Config` aga
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,8 +42,7 @@ class Unset(enum.Enum):
 UNSET: Final = Unset.UNSET
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a value was said.
 
     Parameters
@@ -70,9 +68,6 @@ class Origin:
     variable: str | None = None
     path: tuple[str, ...] = ()
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return Origin, (self.layer, self.file, self.line, self.column, self.variable, self.path)
-
     def __str__(self) -> str:
         """The place without looking into files: variable, file (and line of code), or the layer."""
         if self.variable is not None:
@@ -82,8 +77,7 @@ class Origin:
         return self.file if self.line is None else f"{self.file}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Sourced:
+class Sourced(NamedTuple):
     """A value of a key with its origin, and everything that it shadows, highest layer first.
 
     The shadowed values shadow nothing themselves; the last one is the default of a key that has one.
@@ -93,21 +87,16 @@ class Sourced:
     origin: Origin
     shadowed: tuple[Sourced, ...] = ()
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return Sourced, (self.value, self.origin, self.shadowed)
-
     @property
     def history(self) -> tuple[Sourced, ...]:
         """The value itself, then everything that it shadows; each without shadows of its own."""
         return (Sourced(self.value, self.origin), *self.shadowed)
 
 
-def _nothing() -> Mapping[str, Sourced]:
-    return MappingProxyType({})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Config:
+class Config(NamedTuple):
     """Every setting in force, frozen: what a `Parallel` call, its threads and its workers obey.
 
     Attributes carry the names of the configuration keys and validated values in canonical types:
@@ -143,13 +132,18 @@ class Config:
     trace: str | None
     max_jobs: int | None
     backends: Mapping[str, Mapping[str, object]]
-    backend_params: Mapping[str, object] = field(default_factory=_nothing)
-    sources: Mapping[str, Sourced] = field(default_factory=_nothing)
+    backend_params: Mapping[str, object] = _NOTHING
+    sources: Mapping[str, Sourced] = _NOTHING
 
     def __reduce__(self) -> tuple[object, ...]:
         values = [getattr(self, name) for name in _FIELDS]
         backends = {name: dict(table) for name, table in self.backends.items()}
         return _restore, (*values, backends, dict(self.backend_params), dict(self.sources))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(
+            f"{name} = {value!r}: a Config is frozen; set_config() and parallel_config() change settings"
+        )
 
     def __repr__(self) -> str:
         """What somebody said; the rest is as by default."""
@@ -191,18 +185,17 @@ class Config:
             name: MappingProxyType({key: value for key, value in table.items() if _is_plain(value)})
             for name, table in self.backends.items()
         }
-        return replace(
-            self,
+        return self._replace(
             **changed,  # type: ignore[arg-type]  # keyed by field name, values validated before
             backends=MappingProxyType(backends),
-            backend_params=_nothing(),
+            backend_params=_NOTHING,
             sources=MappingProxyType(sources),
         )
 
 
 _STARTS_AFRESH = frozenset({"n_jobs", "backend"})
 _CALLERS_OWN = frozenset({"return_as", "on_error"})
-_FIELDS = tuple(f.name for f in fields(Config) if f.name not in {"backends", "backend_params", "sources"})
+_FIELDS = tuple(name for name in Config._fields if name not in {"backends", "backend_params", "sources"})
 
 
 def _restore(*values: Any) -> Config:
@@ -238,8 +231,7 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, (str, int, float, bool))
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What a task inherits from the call that runs it, in whatever thread, process or host.
 
     Parameters

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import numbers
 import re
 from datetime import date, time
 from os import PathLike, fspath
@@ -132,9 +131,11 @@ def from_code(value: object, scalars: AbstractSet[type]) -> object:
     kind = type(value)
     if kind in _EXACT and not (kind is float and int in scalars):
         return value
-    if isinstance(value, numbers.Integral):  # no bool comes here
+    from numbers import Integral, Real  # numpy's, mostly
+
+    if isinstance(value, Integral):  # no bool comes here
         return int(value)
-    if isinstance(value, numbers.Real):
+    if isinstance(value, Real):
         number = float(value)
         return int(number) if int in scalars and float not in scalars and number.is_integer() else number
     if str in scalars and isinstance(value, PathLike):

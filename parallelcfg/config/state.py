@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from parallelcfg.config import policy, process
@@ -23,13 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["agreeing", "current_scope", "entered", "in_force", "push", "remove", "settled"]
 
 
-@dataclass(slots=True)
 class _State:
     """The task that a context is in, and its layers, innermost last."""
 
-    scope: Scope | None = None
-    layers: tuple[Layer, ...] = ()
-    resolved: tuple[Config, Config] | None = None  # the base, and what the layers made of it
+    __slots__ = ("layers", "resolved", "scope")
+
+    def __init__(self, scope: Scope | None = None, layers: tuple[Layer, ...] = ()) -> None:
+        self.scope, self.layers = scope, layers
+        self.resolved: tuple[Config, Config] | None = None  # the base, and what the layers made of it
 
 
 _OUTSIDE = _State()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ def suggest(name: str, candidates: Iterable[str]) -> str:
     """
     if len(name) > _LONGEST_NAME:
         return ""
+    from difflib import get_close_matches  # most programs never see a suggestion
+
     plain = {_plain(candidate): candidate for candidate in candidates}
     near = get_close_matches(_plain(name), plain, n=1, cutoff=0.7)
     return f"did you mean {plain[near[0]]!r}?" if near else ""

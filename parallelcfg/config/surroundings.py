@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from parallelcfg.config import environ, files
@@ -29,13 +28,13 @@ _OURS = ("PARALLEL", "JOBLIB_TEMP_FOLDER")
 _OURS_ENCODED = tuple(name.encode() for name in _OURS)
 
 
-@dataclass
 class Gathered:
     """Every layer outside of the code, lowest first, and what is wrong with them."""
 
-    layers: list[Checked] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    notices: list[Problem] = field(default_factory=list)
+    def __init__(self, found: files.Files) -> None:
+        self.layers: list[Checked] = []
+        self.problems = [*found.problems]
+        self.notices = [*found.notices]
 
 
 class Surroundings:
@@ -70,7 +69,7 @@ class Surroundings:
         self._seen = dict(_raw(self.machine.environ))
         environment = self.machine.environ
         found = files.discover(self.machine, self._store)
-        gathered = Gathered([], [*found.problems], [*found.notices])
+        gathered = Gathered(found)
         selected = [name.strip() for name in environment.get(environ.PROFILE, "").split(",") if name.strip()]
         for document in found.documents:
             gathered.layers += document_layers(document, selected, self.machine, self.reader)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,19 +25,17 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """Why a task has no result: what it raised, or what happened to its worker."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # a field: nobody looks for items
     call: str
     attempts: int
     failure: Failure | None = None
     cause: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Some results of a delivery.
 
     Parameters
@@ -62,44 +59,38 @@ class Part:
     attempt: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Pull:
+class Pull(NamedTuple):
     """Take up to ``size`` tasks from the source, then report `Dispatcher.pulled`."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(NamedTuple):
     """Give the batch to the session; report `Dispatcher.done` when it ends."""
 
     batch_id: int
     batch: Batch
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(NamedTuple):
     """Stop the worker that runs this batch; its loss is reported as any other."""
 
     batch_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(NamedTuple):
     """Hand these results, ``count`` in all, to the consumer; they begin with that of task ``first``."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # a field, as above
     parts: tuple[Part, ...]
     first: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(NamedTuple):
     """Drop what the session has queued or running."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(NamedTuple):
     """The call is over: with all results delivered, or with this error."""
 
     error: Fault | BaseException | None = None
@@ -108,8 +99,7 @@ class Finish:
 Action = Pull | Submit | Kill | Deliver | Abort | Finish
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What bounds a call.
 
     Parameters
@@ -133,7 +123,6 @@ class Limits:
     deadline: float | None = None
 
 
-@dataclass(slots=True)
 class Counts:
     """How far a call is.
 
@@ -147,6 +136,7 @@ class Counts:
         How often a task was sent again because it failed.
     """
 
-    done: int = 0
-    failed: int = 0
-    retried: int = 0
+    __slots__ = ("done", "failed", "retried")
+
+    def __init__(self, done: int = 0, failed: int = 0, retried: int = 0) -> None:
+        self.done, self.failed, self.retried = done, failed, retried

@@ -18,7 +18,6 @@ All states and all transitions are in `_TRANSITIONS`; there is no other lifecycl
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING
@@ -74,26 +73,25 @@ _TRANSITIONS = {
 }
 
 
-@dataclass(slots=True)
 class _Slot:
     """A pulled batch on its way to delivery, in as many parts as retries make of it."""
 
-    sequence: int
-    first: int
-    size: int
-    missing: int
-    parts: list[Part]
+    __slots__ = ("first", "missing", "parts", "sequence", "size")
+
+    def __init__(self, sequence: int, first: int, size: int) -> None:
+        self.sequence, self.first, self.size = sequence, first, size
+        self.missing = size
+        self.parts: list[Part] = []
 
 
-@dataclass(slots=True)
 class _Flight:
     """A batch that is out, or waits to be sent again."""
 
-    slot: _Slot
-    positions: Sequence[int]
-    batch: Batch
-    losses: int = 0
-    overdue: tuple[int, BaseException] | None = None
+    __slots__ = ("batch", "losses", "overdue", "positions", "slot")
+
+    def __init__(self, slot: _Slot, positions: Sequence[int], batch: Batch, losses: int = 0) -> None:
+        self.slot, self.positions, self.batch, self.losses = slot, positions, batch, losses
+        self.overdue: tuple[int, BaseException] | None = None
 
 
 class Dispatcher:
@@ -179,7 +177,7 @@ class Dispatcher:
         if exhausted:
             self._move(_Event.EXHAUSTED)
         if batch is not None:
-            slot = _Slot(self._sequence, batch.indices[0], size, size, [])
+            slot = _Slot(self._sequence, batch.indices[0], size)
             self._sequence += 1
             actions.append(self._submit(_Flight(slot, range(size), batch)))
         return actions + self._fill() + self._drained()
@@ -238,7 +236,7 @@ class Dispatcher:
     def resized(self, workers: int, in_flight: int | None) -> list[Action]:
         """The session has another number of workers now."""
         self._batcher.workers = workers
-        self._limits = replace(self._limits, in_flight=in_flight)
+        self._limits = self._limits._replace(in_flight=in_flight)
         return self._fill()
 
     def failed(self, error: BaseException) -> list[Action]:

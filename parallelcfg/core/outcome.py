@@ -7,16 +7,14 @@ the dispatcher learns everything it needs without unpickling anybody's values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from parallelcfg.errors import WorkerLost
 
 __all__ = ["Failure", "Lost", "Reply", "ended"]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """An exception that one task of a batch raised.
 
     Parameters
@@ -38,8 +36,7 @@ class Failure:
     fatal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a worker says when it has finished a batch.
 
     Parameters
@@ -68,21 +65,8 @@ class Reply:
     started: float = 0.0
     peak_rss: int = 0
 
-    def __reduce__(self) -> tuple[type[Reply], tuple[Any, ...]]:
-        # What `dataclass` makes for this takes longer than pickling the values of a short batch
-        return Reply, (
-            self.values,
-            self.ran,
-            self.failures,
-            self.seconds,
-            self.worker,
-            self.started,
-            self.peak_rss,
-        )
 
-
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     """A batch whose outcome will never come: its worker died, or its session was aborted.
 
     Parameters

@@ -9,7 +9,6 @@ thousand of them would cost more in garbage collection than in everything else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice, repeat
 from operator import is_
 from types import BuiltinFunctionType, FunctionType
@@ -28,7 +27,6 @@ Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 _SLICE = 200
 
 
-@dataclass(frozen=True, slots=True)
 class Batch:
     """Tasks that travel together.
 
@@ -49,19 +47,34 @@ class Batch:
         1 for the first try of these tasks.
     """
 
-    indices: Sequence[int]
-    functions: Sequence[Callable[..., Any]]
-    arguments: Sequence[Sequence[Any]]
-    kwargs: Sequence[dict[str, Any]] = ()
-    ragged: bool = False
-    attempt: int = 1
+    __slots__ = ("arguments", "attempt", "functions", "indices", "kwargs", "ragged")
+
+    def __init__(
+        self,
+        indices: Sequence[int],
+        functions: Sequence[Callable[..., Any]],
+        arguments: Sequence[Sequence[Any]],
+        kwargs: Sequence[dict[str, Any]] = (),
+        ragged: bool = False,
+        attempt: int = 1,
+    ) -> None:
+        self.indices, self.functions, self.arguments = indices, functions, arguments
+        self.kwargs, self.ragged, self.attempt = kwargs, ragged, attempt
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __reduce__(self) -> tuple[type[Batch], tuple[Any, ...]]:
-        # What `dataclass` makes for this takes longer than pickling a short batch
+        # What Python does for slots by itself takes longer than pickling a short batch
         return Batch, (self.indices, self.functions, self.arguments, self.kwargs, self.ragged, self.attempt)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Batch) and self.__reduce__() == other.__reduce__()
+
+    __hash__ = None  # type: ignore[assignment]  # of lists, mostly
+
+    def __repr__(self) -> str:
+        return f"Batch{self.__reduce__()[1]!r}"
 
     def rows(self) -> Iterable[tuple[Any, ...]]:
         """The positional arguments of each task."""

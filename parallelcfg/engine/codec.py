@@ -13,7 +13,6 @@ from parallelcfg.core.outcome import Failure
 from parallelcfg.report import Traffic
 from parallelcfg.transport.common import Common
 from parallelcfg.transport.failures import traceback_text
-from parallelcfg.transport.refusal import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -122,6 +121,8 @@ class _ByteCodec:
         else:
             self._count()
             return self._work(batch_id, packed, len(batch), patience)
+        from parallelcfg.transport.refusal import refusal  # rarely needed
+
         # Out of the handler, so that what a task's own attempt raises has no other exception as its context
         failures = [
             Failure(position, reason, traceback_text(reason))

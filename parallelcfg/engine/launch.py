@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from parallelcfg.config.cpus import split_budget
@@ -82,7 +81,7 @@ def _codec(plan: Plan, session: Session) -> Codec:
     from parallelcfg.transport.reduce import Sharing
 
     # No file reaches another host, so there everything travels in the pickle
-    sharing = Sharing(replace(plan.config, max_nbytes=None) if traits.multi_host else plan.config)
+    sharing = Sharing(plan.config._replace(max_nbytes=None) if traits.multi_host else plan.config)
     return SharingCodec(plan.packed_orders, sharing)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from parallelcfg.config.callers import caller_origin
 from parallelcfg.core.outcome import Reply
 from parallelcfg.progress import ProgressEvent
-from parallelcfg.report import BatchRecord, Report, trace
+from parallelcfg.report import BatchRecord, Report
 
 if TYPE_CHECKING:
     from parallelcfg.core.actions import Counts
@@ -73,6 +73,8 @@ class Recorder:
         report = self.report
         report.total, report.counts, report.traffic = total, counts, traffic
         if self._trace is not None:
+            from parallelcfg.report import trace
+
             trace.keep(self._trace, report)
 
     def exhausted(self, total: int) -> None:

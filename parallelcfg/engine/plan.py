@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +48,6 @@ _STATELESS = frozenset({"loky", "threading", "multiprocessing", "sequential"})
 _KEPT = 64
 
 
-@dataclass(slots=True, eq=False)
 class Plan:
     """What a call will do.
 
@@ -69,13 +67,20 @@ class Plan:
         Where this differs from what was asked for.
     """
 
-    config: Config
-    backend: Backend
-    n_jobs: int
-    cpus: int
-    depth: int
-    substitutions: tuple[Substitution, ...] = ()
-    _last: tuple[tuple[Any, ...], Orders, bytes] | None = field(default=None, repr=False)
+    __slots__ = ("_last", "backend", "config", "cpus", "depth", "n_jobs", "substitutions")
+
+    def __init__(
+        self,
+        config: Config,
+        backend: Backend,
+        n_jobs: int,
+        cpus: int,
+        depth: int,
+        substitutions: tuple[Substitution, ...],
+    ) -> None:
+        self.config, self.backend, self.n_jobs, self.cpus = config, backend, n_jobs, cpus
+        self.depth, self.substitutions = depth, substitutions
+        self._last: tuple[tuple[Any, ...], Orders, bytes] | None = None
 
     @property
     def orders(self) -> Orders:
@@ -197,7 +202,7 @@ def _orders_for(
     inherited = config.for_tasks()
     if not plan.backend.traits.shares_memory:  # the trace is this process's own; another would overwrite it
         sources = {key: said for key, said in inherited.sources.items() if key != "trace"}
-        inherited = replace(inherited, trace=None, sources=MappingProxyType(sources))
+        inherited = inherited._replace(trace=None, sources=MappingProxyType(sources))
     scope = Scope(inherited, plan.depth + 1, budgets[-1], nested)
     return Orders(scope, budgets, threads, stop, stream=stream, setup=setup, habits=taken)
 
@@ -207,8 +212,7 @@ def _for_same_level(config: Config, around: Config) -> Config:
     keys = ("n_jobs", "backend")
     inherited = config.for_tasks()
     sources = {**inherited.sources, **{key: around.sources[key] for key in keys if key in around.sources}}
-    return replace(
-        inherited,
+    return inherited._replace(
         n_jobs=around.n_jobs,
         backend=around.backend,
         backend_params=around.backend_params,

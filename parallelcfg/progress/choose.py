@@ -16,28 +16,11 @@ if TYPE_CHECKING:
     from parallelcfg.config.snapshot import Config
     from parallelcfg.progress.events import Display
 
-__all__ = ["display_for"]
+__all__ = ["chosen_display"]
 
 
-def display_for(config: Config, backend: str, n_jobs: int) -> Display | None:
-    """Who shows the progress of a call; None for nobody.
-
-    Parameters
-    ----------
-    config : Config
-        Its ``progress`` and ``verbose`` say what is wanted.
-    backend : str
-        Name of the backend.
-    n_jobs : int
-        Jobs at the same time.
-
-    Raises
-    ------
-    ConfigError
-        If tqdm was asked for by name and is not installed.
-    """
-    if not config.progress and not config.verbose:
-        return None
+def chosen_display(config: Config, backend: str, n_jobs: int) -> Display:
+    """Who shows the progress of a call for which ``progress`` or ``verbose`` is set; see `display_for`."""
     displays: list[Display] = []
     if config.verbose:
         displays.append(VerboseLines(config.verbose, backend, n_jobs))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["BatchRecord", "History", "Traffic", "WorkerSummary"]
 
@@ -66,8 +65,7 @@ class BatchRecord(NamedTuple):
         )
 
 
-@dataclass(slots=True)
-class WorkerSummary:
+class WorkerSummary(NamedTuple):
     """What one worker did in a call.
 
     Parameters
@@ -85,31 +83,34 @@ class WorkerSummary:
     """
 
     name: str
-    batches: int = 0
-    tasks: int = 0
-    failed: int = 0
-    busy_seconds: float = 0.0
-    first: float = float("inf")
-    last: float = float("-inf")
-    peak_rss: int = 0
+    batches: int
+    tasks: int
+    failed: int
+    busy_seconds: float
+    first: float
+    last: float
+    peak_rss: int
+
+    @classmethod
+    def of(cls, name: str, batches: Sequence[BatchRecord]) -> WorkerSummary:
+        """Sum up a worker's batches, of which there is at least one."""
+        return cls(
+            name,
+            sum(batch.batches for batch in batches),
+            sum(batch.tasks for batch in batches),
+            sum(batch.failed for batch in batches),
+            sum(batch.seconds for batch in batches),
+            min(batch.started for batch in batches),
+            max(batch.ended for batch in batches),
+            max(batch.peak_rss for batch in batches),
+        )
 
     @property
     def wall_seconds(self) -> float:
         """From the start of its first batch to the end of its last one."""
         return max(0.0, self.last - self.first)
 
-    def add(self, batch: BatchRecord) -> None:
-        """Book a batch."""
-        self.batches += batch.batches
-        self.tasks += batch.tasks
-        self.failed += batch.failed
-        self.busy_seconds += batch.seconds
-        self.first = min(self.first, batch.started)
-        self.last = max(self.last, batch.ended)
-        self.peak_rss = max(self.peak_rss, batch.peak_rss)
 
-
-@dataclass(slots=True)
 class Traffic:
     """Bytes between the caller and its workers.
 
@@ -121,11 +122,12 @@ class Traffic:
         Bytes of arguments that were shared in memory instead.
     """
 
-    pickled: int = 0
-    shared: int = 0
+    __slots__ = ("pickled", "shared")
+
+    def __init__(self, pickled: int = 0, shared: int = 0) -> None:
+        self.pickled, self.shared = pickled, shared
 
 
-@dataclass(slots=True)
 class History:
     """The batches of a call, by worker.
 
@@ -138,10 +140,13 @@ class History:
         How many records to keep at most.
     """
 
-    limit: int = 10_000
-    lanes: dict[str, list[BatchRecord]] = field(default_factory=dict)
-    kept: int = 0
-    _extremes: tuple[int, ...] = ()
+    __slots__ = ("_extremes", "kept", "lanes", "limit")
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self.limit = limit
+        self.lanes: dict[str, list[BatchRecord]] = {}
+        self.kept = 0
+        self._extremes: tuple[int, ...] = ()
 
     def add(self, batch: BatchRecord) -> None:
         """Write down a batch that has ended."""
@@ -166,11 +171,10 @@ class History:
     @property
     def workers(self) -> dict[str, WorkerSummary]:
         """What each worker did, in order of appearance."""
-        summaries = {name: WorkerSummary(name) for name in list(self.lanes)}
-        for batch in self:
-            if batch.worker in summaries:  # else it appeared a moment ago
-                summaries[batch.worker].add(batch)
-        return summaries
+        lanes = {
+            name: list(lane) for name, lane in list(self.lanes.items())
+        }  # batches go on ending meanwhile
+        return {name: WorkerSummary.of(name, lane) for name, lane in lanes.items() if lane}
 
     def _halve(self) -> None:
         self._extremes = self.sizes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Report"]
 
 
-@dataclass(slots=True, repr=False)
 class Report:
     """What one call of a `Parallel` object did, during the call and after it.
 
@@ -58,21 +56,40 @@ class Report:
         Bytes pickled and shared.
     """
 
-    backend: str
-    n_jobs: int
-    substitutions: tuple[Substitution, ...] = ()
-    place: str = ""
-    thread: str = ""
-    total: int | None = None
-    began: float = field(default_factory=monotonic)
-    ended: float = 0.0
-    began_at: float = field(default_factory=time)
-    counts: Counts = field(default_factory=Counts)
-    history: History = field(default_factory=History)
-    lost: int = 0
-    feed_seconds: float = 0.0
-    return_seconds: float = 0.0
-    traffic: Traffic = field(default_factory=Traffic)
+    __slots__ = (
+        "backend",
+        "began",
+        "began_at",
+        "counts",
+        "ended",
+        "feed_seconds",
+        "history",
+        "lost",
+        "n_jobs",
+        "place",
+        "return_seconds",
+        "substitutions",
+        "thread",
+        "total",
+        "traffic",
+    )
+
+    def __init__(
+        self,
+        backend: str,
+        n_jobs: int,
+        substitutions: tuple[Substitution, ...] = (),
+        *,
+        place: str = "",
+        thread: str = "",
+    ) -> None:
+        self.backend, self.n_jobs, self.substitutions = backend, n_jobs, substitutions
+        self.place, self.thread = place, thread
+        self.total: int | None = None
+        self.began, self.began_at, self.ended = monotonic(), time(), 0.0
+        self.counts, self.history, self.traffic = Counts(), History(), Traffic()
+        self.lost = 0
+        self.feed_seconds = self.return_seconds = 0.0
 
     @property
     def batches(self) -> list[BatchRecord]:
@@ -176,7 +193,7 @@ class Report:
         ]
         workers = [
             {
-                **asdict(one),
+                **one._asdict(),
                 "first": one.first - began,
                 "last": one.last - began,
                 "wall_seconds": one.wall_seconds,
@@ -195,7 +212,7 @@ class Report:
             },
             "bytes_pickled": self.bytes_pickled,
             "bytes_shared": self.bytes_shared,
-            "substitutions": [asdict(one) for one in self.substitutions],
+            "substitutions": [one._asdict() for one in self.substitutions],
             "workers": workers,
             "batches": batches,
         }

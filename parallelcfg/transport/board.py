@@ -17,10 +17,9 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from threading import get_ident, local
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 __all__ = ["POSITION", "SINCE", "Board", "LocalBoard", "Running", "Seat", "SharedBoard"]
 
@@ -30,8 +29,7 @@ _RETURNING = -1.0
 _CELL = 4 * 8  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """A task that is being run now.
 
     Parameters

@@ -4,7 +4,6 @@ import pickle
 import subprocess
 import sys
 import threading
-from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
@@ -18,12 +17,12 @@ def call(**overrides):
 
 
 def test_fields_are_the_declared_keys_in_their_order():
-    assert [field.name for field in fields(Config)] == [*KEYS, "backend_params", "sources"]
+    assert [*Config._fields] == [*KEYS, "backend_params", "sources"]
 
 
 def test_a_config_can_not_be_changed(world):
     config = get_config(backends={"dask": {"address": "x"}})
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError, match=r"n_jobs = 3: a Config is frozen; .*parallel_config\(\)"):
         config.n_jobs = 3
     for mapping in (config.backends, config.backends["dask"], config.sources, config.backend_params):
         with pytest.raises(TypeError):

@@ -11,9 +11,8 @@ def make_report():
     """A report of a call of 10 s, with batches of 3 tasks that last as long as the gaps between them."""
 
     def make(workers=2, batches=4, failed=(), name="worker-{}"):
-        report = Report(
-            "loky", workers, place="program.py:12", began=100.0, traffic=Traffic(3400, 12_000_000)
-        )
+        report = Report("loky", workers, place="program.py:12")
+        report.began, report.traffic = 100.0, Traffic(3400, 12_000_000)
         step = 10 / max(1, batches)
         for worker in range(workers):
             for number in range(batches):

@@ -48,8 +48,7 @@ def test_workers_that_live_for_one_batch_do_not_make_every_batch_expensive():
 
 
 def test_a_worker_is_summed_up():
-    worker = WorkerSummary("w")
-    worker.add(BatchRecord("w", 3.0, 4.0, 0.5, 10, failed=1, peak_rss=500))
-    worker.add(BatchRecord("w", 1.0, 2.0, 0.25, 5, peak_rss=300))
+    first = BatchRecord("w", 3.0, 4.0, 0.5, 10, failed=1, peak_rss=500)
+    worker = WorkerSummary.of("w", [first, BatchRecord("w", 1.0, 2.0, 0.25, 5, peak_rss=300)])
     assert (worker.batches, worker.tasks, worker.failed, worker.busy_seconds) == (2, 15, 1, 0.75)
     assert (worker.wall_seconds, worker.peak_rss) == (3.0, 500)

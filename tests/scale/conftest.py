@@ -103,6 +103,7 @@ def client(dask_processes):
     import distributed
 
     with distributed.Client(dask_processes.address, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
         yield client
 
 
