@@ -27,8 +27,8 @@ class Orders(NamedTuple):
         Limit on the inner threads of each task, where it is set; None: the worker's CPU budget.
     stop : bool
         Whether a failure ends its batch.
-    watched : bool
-        Whether each task is noted on the board, and long batches are returned unfinished.
+    timed : bool
+        Whether each task's own time counts: its start is then noted to the microsecond.
     in_caller : bool
         Tasks run in the thread that called: interrupts are the caller's own.
     stream : tuple or None
@@ -43,7 +43,7 @@ class Orders(NamedTuple):
     budgets: tuple[int, ...] = (1,)
     threads: int | None = None
     stop: bool = True
-    watched: bool = True
+    timed: bool = False
     in_caller: bool = False
     stream: Root | None = None
     setup: tuple[Callable[[], object], ...] = ()

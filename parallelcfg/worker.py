@@ -1,6 +1,6 @@
 """All that a worker imports: it unpacks a batch, runs its tasks, and packs what came of them.
 
-The same loop runs batches in the caller's process (`run_local`) and in worker processes (`run_bytes`); they
+The same `loop` runs batches in the caller's process (`run_local`) and in worker processes (`run_bytes`); they
 differ in how batches and results travel. Importing this module pulls in neither pydantic nor numpy.
 """
 
@@ -12,24 +12,24 @@ import sys
 import threading
 from contextlib import nullcontext
 from functools import partial
-from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from parallelcfg.config.context import entered
 from parallelcfg.core.outcome import Failure, Lost, Reply
-from parallelcfg.randomness import numbered
+from parallelcfg.loop import run
 from parallelcfg.threadpools.limits import apply_limit, limited, limited_thread
 from parallelcfg.transport import load
-from parallelcfg.transport.board import POSITION, SINCE, LocalBoard
+from parallelcfg.transport.board import LocalBoard
 from parallelcfg.transport.failures import pack_exception, traceback_text
 from parallelcfg.transport.habits import adopt, catch_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from parallelcfg.config.snapshot import Scope
-    from parallelcfg.core.tasks import Batch, Call
+    from parallelcfg.core.tasks import Batch
+    from parallelcfg.loop import Results
     from parallelcfg.orders import Orders
     from parallelcfg.transport.apart import Parcel
     from parallelcfg.transport.board import Board, Seat
@@ -48,58 +48,6 @@ seat: Seat | None = None
 tell_parent: Callable[[object], None] | None = None
 
 
-class _Results(NamedTuple):
-    values: list[Any]
-    failures: list[tuple[int, BaseException]]
-    started: float
-    seconds: float
-
-
-def _run(board: Board, batch_id: int, batch: Batch, orders: Orders, patience: float | None) -> _Results:
-    """Run the tasks one after another; every exception becomes a value."""
-    values: list[Any] = []
-    failures: list[tuple[int, BaseException]] = []
-    begin = monotonic()
-    limit = float("inf") if patience is None else begin + patience
-    cell = board.begin(batch_id)
-    run = _run_watched if orders.watched else _run_all
-    try:
-        with numbered(batch, orders.stream) as calls:
-            while True:  # once, and once more after every failure: `calls` goes on where it was
-                try:
-                    run(calls, values, cell, limit)
-                except BaseException as error:
-                    failures.append((len(values), error))
-                    values.append(None)
-                    cell[SINCE], cell[POSITION] = monotonic(), len(values)
-                    if orders.stop or (orders.in_caller and not isinstance(error, Exception)):
-                        break
-                else:
-                    break
-    finally:
-        board.end(batch_id)
-    return _Results(values, failures, begin, monotonic() - begin)
-
-
-def _run_watched(calls: Iterator[Call], values: list[Any], cell: Any, limit: float) -> None:
-    """Run tasks, noting each on the board, until the patience for the batch is over."""
-    append = values.append
-    for function, args, kwargs in calls:
-        append(function(*args, **kwargs))
-        now = monotonic()
-        if now > limit:
-            return
-        cell[SINCE] = now
-        cell[POSITION] = len(values)
-
-
-def _run_all(calls: Iterator[Call], values: list[Any], cell: Any, limit: float) -> None:  # noqa: ARG001
-    """Run all tasks; nobody asks how far they are."""
-    append = values.append
-    for function, args, kwargs in calls:
-        append(function(*args, **kwargs))
-
-
 def run_local(payload: tuple[int, Batch, Orders, float | None]) -> Reply:
     """Run a batch in the caller's process, where objects travel as they are.
 
@@ -111,7 +59,7 @@ def run_local(payload: tuple[int, Batch, Orders, float | None]) -> Reply:
     batch_id, batch, orders, patience = payload
     scope = _scope_of(board, orders)
     with entered(scope), _inner_threads(orders, scope.cpus):
-        results = _run(board, batch_id, batch, orders, patience)
+        results = run(board, batch_id, batch, orders, patience)
     failures = tuple(
         Failure(position, error, traceback_text(error), orders.in_caller and not isinstance(error, Exception))
         for position, error in results.failures
@@ -153,7 +101,7 @@ def run_bytes(payload: tuple[int, bytes, Ticket | None, bytes, int, float | None
             return _unreadable(error, count)
         catch_up()
         dumps = partial(load.dumps, ticket=ticket)
-        return _pack(_run(seat or board, batch_id, batch, orders, patience), dumps)
+        return _pack(run(seat or board, batch_id, batch, orders, patience), dumps)
 
 
 def run_apart(
@@ -181,7 +129,7 @@ def run_apart(
             batch: Batch = apart.loads(parcel, contents)
         except BaseException as error:
             return _unreadable(error, count)
-        return _pack(_run(LocalBoard(), batch_id, batch, orders, patience), apart.dumps)
+        return _pack(run(LocalBoard(), batch_id, batch, orders, patience), apart.dumps)
 
 
 def _unreadable(error: BaseException, count: int) -> Reply | Lost:
@@ -192,7 +140,7 @@ def _unreadable(error: BaseException, count: int) -> Reply | Lost:
     return Reply(None, 1, (Failure(0, exception, text),), worker=_name())
 
 
-def _pack(results: _Results, dumps: Callable[[object], Any]) -> Reply:
+def _pack(results: Results, dumps: Callable[[object], Any]) -> Reply:
     failures = [(position, *pack_exception(_explained(error))) for position, error in results.failures]
     values = results.values
     try:

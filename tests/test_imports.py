@@ -25,7 +25,7 @@ FLOORS = (
     ("config", "threadpools"),
     ("randomness",),
     ("transport",),
-    ("orders", "worker", "workerprocess"),
+    ("orders", "loop", "worker", "workerprocess"),
     ("backends",),
     ("report", "progress"),
     ("engine",),

@@ -192,11 +192,10 @@ def _orders_for(
 ) -> Orders:
     config = plan.config
     stop = config.on_error == "raise" and config.retries == 0
-    threads = config.inner_max_num_threads
+    threads, timed = config.inner_max_num_threads, config.timeout is not None
     if around is not None:  # nothing runs beside it: nested calls have all CPUs, at the same depth
         scope = Scope(_for_same_level(config, around), plan.depth, plan.cpus)
-        watched = config.timeout is not None
-        return Orders(scope, (plan.cpus,), threads, stop, watched=watched, in_caller=True, stream=stream)
+        return Orders(scope, (plan.cpus,), threads, stop, timed=timed, in_caller=True, stream=stream)
     budgets = split_budget(plan.cpus, plan.n_jobs)
     nested = plan.backend.name if plan.backend.traits.nests else None
     inherited = config.for_tasks()
@@ -204,7 +203,7 @@ def _orders_for(
         sources = {key: said for key, said in inherited.sources.items() if key != "trace"}
         inherited = inherited._replace(trace=None, sources=MappingProxyType(sources))
     scope = Scope(inherited, plan.depth + 1, budgets[-1], nested)
-    return Orders(scope, budgets, threads, stop, stream=stream, setup=setup, habits=taken)
+    return Orders(scope, budgets, threads, stop, timed, stream=stream, setup=setup, habits=taken)
 
 
 def _for_same_level(config: Config, around: Config) -> Config:

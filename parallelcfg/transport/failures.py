@@ -16,6 +16,8 @@ from typing import Any, cast
 
 __all__ = ["LONGEST", "pack_exception", "traceback_text", "unpack_exception", "with_sources"]
 
+#: The modules whose frames stand above a task's.
+_OURS = frozenset({"parallelcfg.worker", "parallelcfg.loop"})
 _FRAME = re.compile(r'  File "(.+)", line (\d+), in .*')
 
 #: Texts and pickles of exceptions are cut to this many bytes.
@@ -89,7 +91,7 @@ def unpack_exception(packed: BaseException | bytes) -> BaseException:
 def traceback_text(error: BaseException) -> str:
     """An exception's traceback as text, without the frames of this package at its top, cut where too long."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__") == "parallelcfg.worker":
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") in _OURS:
         frames = frames.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, frames))

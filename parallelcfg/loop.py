@@ -1,0 +1,128 @@
+"""The loop in which tasks run, whoever runs it: a thread, a worker process, the caller.
+
+It notes on the board which task runs, and since when; it returns a batch unfinished when the patience for it
+is over. Short tasks would take twice as long with all that, so the clock is looked at once for several of them.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from parallelcfg.randomness import numbered
+from parallelcfg.transport.board import POSITION, SINCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from parallelcfg.core.tasks import Batch, Call
+    from parallelcfg.orders import Orders
+    from parallelcfg.transport.board import Board
+
+    _Advance = Callable[[int], None]
+
+__all__ = ["Results", "run"]
+
+#: So many tasks run between two looks at the clock, as long as the last ones took less than `_SHORT` seconds.
+_MANY = 16
+_SHORT = 1e-4
+
+
+class Results(NamedTuple):
+    """What came of a batch.
+
+    Parameters
+    ----------
+    values : list
+        What the tasks returned; None in the place of a failure.
+    failures : list of (int, BaseException)
+        What they raised, by position.
+    started : float
+        When the first one began, in seconds of the monotonic clock.
+    seconds : float
+        How long all of them took.
+    """
+
+    values: list[Any]
+    failures: list[tuple[int, BaseException]]
+    started: float
+    seconds: float
+
+
+def run(board: Board, batch_id: int, batch: Batch, orders: Orders, patience: float | None) -> Results:
+    """Run tasks one after another; every exception becomes a value.
+
+    Parameters
+    ----------
+    board : Board
+        Where to note what runs.
+    batch_id : int
+        The batch's number.
+    batch : Batch
+        The tasks.
+    orders : Orders
+        Whether a failure ends the batch, and whether each task's own time counts.
+    patience : float or None
+        Seconds after which to return with the tasks that have been run by then.
+    """
+    values: list[Any] = []
+    failures: list[tuple[int, BaseException]] = []
+    begin = monotonic()
+    limit = float("inf") if patience is None else begin + patience
+    cell = board.begin(batch_id)
+    try:
+        with numbered(batch, orders.stream) as calls:
+            advance = _simple(batch, values, cell) if orders.stream is None and batch.simple else None
+            advance = advance or _general(calls, values, cell)
+            while True:  # once, and once more after every failure: `advance` goes on where it was
+                try:
+                    _run_on(advance, values, len(batch), cell, limit, each=orders.timed)
+                except BaseException as error:
+                    failures.append((len(values), error))
+                    values.append(None)
+                    cell[SINCE], cell[POSITION] = monotonic(), len(values)
+                    if orders.stop or (orders.in_caller and not isinstance(error, Exception)):
+                        break
+                else:
+                    break
+    finally:
+        board.end(batch_id)
+    return Results(values, failures, begin, monotonic() - begin)
+
+
+def _simple(batch: Batch, values: list[Any], cell: Any) -> _Advance:
+    """Runs the next so many tasks of a batch of one function and one argument for each task."""
+    function, arguments, append = batch.functions[0], enumerate(batch.arguments[0]), values.append
+    position = POSITION
+
+    def advance(count: int) -> None:
+        for cell[position], argument in islice(arguments, count):
+            append(function(argument))
+
+    return advance
+
+
+def _general(calls: Iterator[Call], values: list[Any], cell: Any) -> _Advance:
+    """Runs the next so many of any tasks."""
+    numbered_calls, append = enumerate(calls), values.append
+    position = POSITION
+
+    def advance(count: int) -> None:
+        for cell[position], (function, args, kwargs) in islice(numbered_calls, count):
+            append(function(*args, **kwargs))
+
+    return advance
+
+
+def _run_on(advance: _Advance, values: list[Any], size: int, cell: Any, limit: float, *, each: bool) -> None:
+    """Run what is left of a batch, until the patience for it is over."""
+    began, count = monotonic(), 1 if each or limit < float("inf") else size
+    while True:
+        advance(count)
+        now = monotonic()
+        if len(values) == size or now > limit:
+            return
+        cell[SINCE] = now
+        count = 1 if each or now - began > _SHORT else _MANY
+        began = now
