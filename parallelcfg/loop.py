@@ -1,7 +1,7 @@
 """The loop in which tasks run, whoever runs it: a thread, a worker process, the caller.
 
 It notes on the board which task runs, and since when; it returns a batch unfinished when the patience for it
-is over. Short tasks would take twice as long with all that, so the clock is looked at once for several of them.
+is over. Short tasks would take twice as long with that, so the clock is looked at once for several of them.
 """
 
 from __future__ import annotations
@@ -66,26 +66,17 @@ def run(board: Board, batch_id: int, batch: Batch, orders: Orders, patience: flo
     patience : float or None
         Seconds after which to return with the tasks that have been run by then.
     """
-    values: list[Any] = []
-    failures: list[tuple[int, BaseException]] = []
     begin = monotonic()
     limit = float("inf") if patience is None else begin + patience
+    values: list[Any] = []
     cell = board.begin(batch_id)
     try:
-        with numbered(batch, orders.stream) as calls:
-            advance = _simple(batch, values, cell) if orders.stream is None and batch.simple else None
-            advance = advance or _general(calls, values, cell)
-            while True:  # once, and once more after every failure: `advance` goes on where it was
-                try:
-                    _run_on(advance, values, len(batch), cell, limit, each=orders.timed)
-                except BaseException as error:
-                    failures.append((len(values), error))
-                    values.append(None)
-                    cell[SINCE], cell[POSITION] = monotonic(), len(values)
-                    if orders.stop or (orders.in_caller and not isinstance(error, Exception)):
-                        break
-                else:
-                    break
+        if orders.stream is not None:
+            with numbered(batch, orders.stream) as calls:
+                failures = _run_all(_general(calls, values, cell), values, len(batch), orders, cell, limit)
+        else:
+            advance = _simple(batch, values, cell) if batch.simple else _general(batch.calls(), values, cell)
+            failures = _run_all(advance, values, len(batch), orders, cell, limit)
     finally:
         board.end(batch_id)
     return Results(values, failures, begin, monotonic() - begin)
@@ -113,6 +104,24 @@ def _general(calls: Iterator[Call], values: list[Any], cell: Any) -> _Advance:
             append(function(*args, **kwargs))
 
     return advance
+
+
+def _run_all(
+    advance: _Advance, values: list[Any], size: int, orders: Orders, cell: Any, limit: float
+) -> list[tuple[int, BaseException]]:
+    """Run the tasks of a batch; what they raised."""
+    failures: list[tuple[int, BaseException]] = []
+    while True:  # once, and once more after every failure: `advance` goes on where it was
+        try:
+            _run_on(advance, values, size, cell, limit, each=orders.timed)
+        except BaseException as error:
+            failures.append((len(values), error))
+            values.append(None)
+            cell[SINCE], cell[POSITION] = monotonic(), len(values)
+            if orders.stop or (orders.in_caller and not isinstance(error, Exception)):
+                return failures
+        else:
+            return failures
 
 
 def _run_on(advance: _Advance, values: list[Any], size: int, cell: Any, limit: float, *, each: bool) -> None:

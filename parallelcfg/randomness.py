@@ -64,19 +64,16 @@ def root_of(config: Config) -> Root | None:
 
 
 @contextmanager
-def numbered(batch: Batch, root: Root | None) -> Iterator[Iterator[Call]]:
+def numbered(batch: Batch, root: Root) -> Iterator[Iterator[Call]]:
     """The calls of a batch; while one of them runs, `task_rng` knows which.
 
     Parameters
     ----------
     batch : Batch
         The tasks.
-    root : tuple or None
-        What `root_of` gave; None costs nothing.
+    root : tuple
+        What `root_of` gave.
     """
-    if root is None:
-        yield batch.calls()
-        return
     stream = _Stream(root)
     token = _stream.set(stream)
     try:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from parallelcfg.config.context import entered
 from parallelcfg.core.outcome import Failure, Lost, Reply
+from parallelcfg.core.tasks import Batch
 from parallelcfg.loop import run
 from parallelcfg.threadpools.limits import apply_limit, limited, limited_thread
 from parallelcfg.transport import load
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from parallelcfg.config.snapshot import Scope
-    from parallelcfg.core.tasks import Batch
     from parallelcfg.loop import Results
     from parallelcfg.orders import Orders
     from parallelcfg.transport.apart import Parcel
@@ -96,7 +96,7 @@ def run_bytes(payload: tuple[int, bytes, Ticket | None, bytes, int, float | None
     apply_limit(orders.threads or scope.cpus, explicit=orders.threads is not None)
     with entered(scope):
         try:  # inside the scope: unpacking imports the user's modules, which may hold loops of their own
-            batch: Batch = load.loads(packed)
+            batch = Batch.of(*load.loads(packed))
         except BaseException as error:
             return _unreadable(error, count)
         catch_up()
@@ -126,7 +126,7 @@ def run_apart(
     scope = orders.scope._replace(cpus=cpus)
     with entered(scope), limited(threads, explicit=explicit), limited_thread(threads, explicit=explicit):
         try:
-            batch: Batch = apart.loads(parcel, contents)
+            batch = Batch.of(*apart.loads(parcel, contents))
         except BaseException as error:
             return _unreadable(error, count)
         return _pack(run(LocalBoard(), batch_id, batch, orders, patience), apart.dumps)

@@ -19,7 +19,7 @@ class OneCell:
     def __init__(self):
         self.cell = [0.0, 0.0, 0.0, 0.0]
 
-    def begin(self, batch_id):  # noqa: ARG002
+    def begin(self, batch_id):
         return self.cell
 
     def end(self, batch_id):

@@ -68,7 +68,7 @@ class Parcel:
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         batch_id, batch, orders, patience = self._payload
         try:
-            packed = dumps(batch, name=None)
+            packed = dumps(batch.parts, name=None)
         except TaskNotPicklable as error:
             refusals = (refusal(batch, position, dumps) for position in range(len(batch)))
             raise next(filter(None, refusals), error) from None

@@ -5,7 +5,6 @@ The ContextVar of the package. Standard library only: workers import this.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from parallelcfg.config import policy, process
 from parallelcfg.errors import ConfigError, ConfigWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from parallelcfg.config.snapshot import Config, Scope, Sourced
 
@@ -41,8 +40,7 @@ def current_scope() -> Scope | None:
     return _state.get(_OUTSIDE).scope
 
 
-@contextmanager
-def entered(scope: Scope | None) -> Iterator[None]:
+class entered:  # noqa: N801 - reads as what it does, in ``with entered(scope)``
     """Resolve from a task's inherited configuration, untouched by contexts that were opened outside.
 
     Parameters
@@ -50,11 +48,20 @@ def entered(scope: Scope | None) -> Iterator[None]:
     scope : Scope or None
         What the task inherits; None restores the process's own view.
     """
-    token = _state.set(_State(scope))
-    try:
-        yield
-    finally:
-        _state.reset(token)
+
+    __slots__ = (
+        "_scope",
+        "_token",
+    )  # not by contextlib: every batch passes here
+
+    def __init__(self, scope: Scope | None) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> None:
+        self._token = _state.set(_State(self._scope))
+
+    def __exit__(self, *_: object) -> None:
+        _state.reset(self._token)
 
 
 def push(layer: Layer) -> None:

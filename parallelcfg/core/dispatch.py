@@ -289,12 +289,13 @@ class Dispatcher:
 
     def _settle(self, slot: _Slot, faults: list[tuple[int, Fault]]) -> list[Action]:
         """After an outcome: fail, deliver what is complete, and go on."""
-        self.counts.done += len(faults)
-        self.counts.failed += len(faults)
-        fatal = [f for _, f in faults if f.failure is not None and f.failure.fatal]
-        if fatal or (faults and not self._limits.keep_going):
-            return self._fail(fatal[0] if fatal else faults[0][1])
-        slot.missing -= len(faults)
+        if faults:
+            self.counts.done += len(faults)
+            self.counts.failed += len(faults)
+            fatal = [f for _, f in faults if f.failure is not None and f.failure.fatal]
+            if fatal or not self._limits.keep_going:
+                return self._fail(fatal[0] if fatal else faults[0][1])
+            slot.missing -= len(faults)
         actions: list[Action] = []
         if slot.missing == 0:
             self._unread += slot.size  # what waits for a slow batch before it is memory too
@@ -310,6 +311,11 @@ class Dispatcher:
 
     def _replied(self, flight: _Flight, reply: Reply) -> list[tuple[int, Fault]]:
         """Book a reply: results and final faults into the slot, the rest to be sent again."""
+        if not reply.failures and reply.ran == len(flight.batch):
+            flight.slot.missing -= reply.ran
+            self.counts.done += reply.ran
+            flight.slot.parts.append(Part(flight.positions, reply.values, attempt=flight.batch.attempt))
+            return []
         batch, holes = flight.batch, {failure.position for failure in reply.failures}
         last = batch.attempt > self._limits.retries
         final = [f for f in reply.failures if last or f.fatal]

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -39,7 +40,7 @@ from parallelcfg.engine.stream import assemble, exception_of
 from parallelcfg.engine.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from parallelcfg.backends.base import ClusterSession, Session
     from parallelcfg.core.actions import Action
@@ -93,11 +94,13 @@ class Call:
         self._codec = codec
         self._recorder = recorder
         self._keep_going = config.on_error == "return"
+        self._counts_unread = config.max_pending_results is not None
         self._source = iterator_of(tasks)
         self._sent: dict[int, Sent] = {}
         self._lock = threading.Lock()
         self._for_driver: SimpleQueue[Any] = SimpleQueue()
         self._for_consumer: SimpleQueue[Any] = SimpleQueue() if threaded else self._for_driver
+        self._own: deque[Action] = deque()
         self._pulled_in = 0.0
         total = total_of(tasks)
         self._batcher = Batcher(
@@ -107,6 +110,8 @@ class Call:
         )
         self._patient = self._batcher.patience is None or self._traits.in_caller
         self._watch = Watch(config, session, times_tasks=self._traits.times_tasks)
+        # What the driving thread decides for itself needs no queue, unless the clock is looked at in between
+        self._keep = self._for_driver.put if self._watch.needed else self._own.append
         self._dispatcher = Dispatcher(
             self._batcher,
             Limits(
@@ -135,12 +140,13 @@ class Call:
         __tracebackhide__ = True
         try:
             if self._for_consumer is self._for_driver:
-                self._tell(self._dispatcher.start)
+                self._decide(self._dispatcher.start)
             while True:
                 item = self._next(self._for_consumer)
                 if isinstance(item, Deliver):
                     results = assemble(item, self._codec, keep_going=self._keep_going)
-                    self._tell(self._dispatcher.taken, item.count)
+                    if self._counts_unread:
+                        self._tell(self._dispatcher.taken, item.count)
                     yield results
                 elif isinstance(item, Finish):
                     if item.error is not None:
@@ -162,7 +168,7 @@ class Call:
     def drive(self) -> None:
         """Pull and submit until the call ends; for a thread of the call's own."""
         try:
-            self._tell(self._dispatcher.start)
+            self._decide(self._dispatcher.start)
             while not isinstance(item := self._next(self._for_driver), Finish):
                 if isinstance(item, _Left):
                     self._tell(self._dispatcher.closed)
@@ -182,23 +188,33 @@ class Call:
     def _tell(self, event: Any, *args: Any, **kwargs: Any) -> None:
         """Report an event to the dispatcher, and see to what follows from it."""
         with self._lock:
-            left = self._route(event(*args, **kwargs))
-        self._stop(left)
+            left = self._route(event(*args, **kwargs), self._for_driver.put)
+        if left:
+            self._stop(left)
 
-    def _route(self, actions: list[Action]) -> list[Abort | Kill | Finish]:
-        """Queue actions for whoever performs them, under the lock that they were decided under: order counts.
+    def _decide(self, event: Any, *args: Any, **kwargs: Any) -> None:
+        """The same for the driving thread, which goes on with what is its own."""
+        with self._lock:
+            left = self._route(event(*args, **kwargs), self._keep)
+        if left:
+            self._stop(left)
+
+    def _route(
+        self, actions: list[Action], to_driver: Callable[[Action], None]
+    ) -> list[Abort | Kill | Finish]:
+        """Hand actions to whoever performs them, under the lock that they were decided under: order counts.
 
         What stops workers is returned, to be done without the lock, and the end, which comes after that: a
         session whose call has ended may serve the next one.
         """
         left: list[Abort | Kill | Finish] = []
         for action in actions:
-            if isinstance(action, (Abort, Kill, Finish)):
-                left.append(action)
-            elif isinstance(action, (Pull, Submit)):
-                self._for_driver.put(action)
-            else:
+            if isinstance(action, (Pull, Submit)):
+                to_driver(action)
+            elif isinstance(action, Deliver):
                 self._for_consumer.put(action)
+            else:
+                left.append(action)
         return left
 
     def _stop(self, actions: list[Abort | Kill | Finish]) -> None:
@@ -228,12 +244,12 @@ class Call:
         try:
             batch, exhausted = take(self._source, size, self._dispatcher.pulled_count)
         except BaseException as error:
-            self._tell(self._dispatcher.pull_failed, error)
+            self._decide(self._dispatcher.pull_failed, error)
             return
         self._pulled_in = monotonic() - began
         if exhausted:
             self._recorder.exhausted(self._dispatcher.pulled_count + (0 if batch is None else len(batch)))
-        self._tell(self._dispatcher.pulled, batch, exhausted=exhausted)
+        self._decide(self._dispatcher.pulled, batch, exhausted=exhausted)
 
     def _submit(self, action: Submit) -> None:
         if not self._dispatcher.state.live:
@@ -243,7 +259,7 @@ class Call:
         try:
             work = self._codec.pack(action.batch_id, action.batch, patience)
         except Refused as refused:
-            self._tell(self._dispatcher.refused, action.batch_id, refused.failures)
+            self._decide(self._dispatcher.refused, action.batch_id, refused.failures)
             return
         now = monotonic()
         self._sent[action.batch_id] = Sent(now, now - began + self._pulled_in, action.batch.indices[0])
@@ -263,8 +279,9 @@ class Call:
                     outcome = Lost(late, suspect=0)  # too late to stop it, but not to say so
             self._recorder.ended(sent, outcome)
             self._show_progress()
-            left = self._route(self._dispatcher.done(batch_id, outcome))
-        self._stop(left)
+            left = self._route(self._dispatcher.done(batch_id, outcome), self._for_driver.put)
+        if left:
+            self._stop(left)
 
     def _show_progress(self) -> None:
         """Have the driving thread show it, before it performs what is posted later."""
@@ -279,6 +296,8 @@ class Call:
         """The next item; looks at the clock meanwhile, where a limit is set."""
         watch = self._watch
         while True:
+            if self._own and queue is self._for_driver and queue.empty():
+                return self._own.popleft()
             patience = min(watch.wait(self._dispatcher.out), _GLANCE) if watch.needed else _GLANCE
             try:
                 item = queue.get(timeout=patience)

@@ -115,7 +115,7 @@ class _ByteCodec:
     def pack(self, batch_id: int, batch: Batch, patience: float | None) -> Work:
         """Make a batch ready for the session; raises `Refused` where tasks can't be pickled."""
         try:
-            packed = self._carrier.dumps(self._folded(batch), user=batch_id, name=None)
+            packed = self._carrier.dumps(self._folded(batch).parts, user=batch_id, name=None)
         except Exception as error:
             fault = error
         else:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from parallelcfg.threadpools.found import Found, find_pools
@@ -24,6 +24,9 @@ from parallelcfg.threadpools.variables import environment_for, size_in, sizes_fo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from parallelcfg.threadpools.found import Pool
 
 __all__ = ["apply_limit", "limited", "limited_thread"]
 
@@ -67,8 +70,7 @@ def limited(limit: int, *, explicit: bool = False) -> Iterator[None]:
         _process.leave(block)
 
 
-@contextmanager
-def limited_thread(limit: int, *, explicit: bool = False) -> Iterator[None]:
+def limited_thread(limit: int, *, explicit: bool = False) -> AbstractContextManager[None]:
     """Limit the pools whose size belongs to the calling thread, for as long as the block lasts.
 
     Parameters
@@ -78,10 +80,16 @@ def limited_thread(limit: int, *, explicit: bool = False) -> Iterator[None]:
     explicit : bool, default False
         The limit was asked for by name, so it may also raise a size.
     """
+    pools = [pool for pool in _process.found().pools if pool.by_thread]
+    return _thread_limited(pools, limit, explicit=explicit) if pools else nullcontext()
+
+
+@contextmanager
+def _thread_limited(pools: list[Pool], limit: int, *, explicit: bool) -> Iterator[None]:
     changed = []
     try:
-        for pool in _process.found().pools:
-            size = pool.size() if pool.by_thread else limit
+        for pool in pools:
+            size = pool.size()
             target = limit if explicit else min(limit, size)
             if target != size:
                 changed.append((pool, size))

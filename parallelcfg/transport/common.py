@@ -8,10 +8,12 @@ pickled with their batch: looking them up would save nothing.
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.core.tasks import Batch, all_the_same
 from parallelcfg.transport import load
+from parallelcfg.transport.pickling import needs_value
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -104,5 +106,7 @@ class Common:
 def _may_be_large(value: object) -> bool:
     kind = type(value)
     if kind in _ATOMS or kind.__module__ == "numpy":  # arrays have their own way
+        return False
+    if kind is FunctionType and not needs_value(value):  # it travels as its name
         return False
     return not isinstance(value, (str, bytes, bytearray)) or len(value) >= _LARGE

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Reducers: TypeAlias = Mapping[type, Callable[[Any], Any]]
     BufferCallback: TypeAlias = Callable[[pickle.PickleBuffer], bool]
 
-__all__ = ["PROTOCOL", "Store", "dumps", "loads", "pickle_with"]
+__all__ = ["PROTOCOL", "Store", "dumps", "loads", "needs_value", "pickle_with"]
 
 #: The first protocol with out-of-band buffers; every supported Python has it.
 PROTOCOL = 5
@@ -155,12 +155,13 @@ class _CPickler(pickle.Pickler):
         reduce = self._reducers.get(kind)
         if reduce is not None:
             return reduce(obj)
-        if (kind is FunctionType or kind is _Cached or issubclass(kind, type)) and _needs_value(obj):
+        if (kind is FunctionType or kind is _Cached or issubclass(kind, type)) and needs_value(obj):
             raise _NeedsValue
         return NotImplemented
 
 
-def _needs_value(obj: Any) -> bool:
+def needs_value(obj: Any) -> bool:
+    """Whether a function or class travels by value: a worker would find something else under its name."""
     # Names that lead nowhere, or to something else, are left to the C pickler: it finds out anyway.
     module = getattr(obj, "__module__", None)
     if module is None or module == "__main__" or "<" in getattr(obj, "__qualname__", ""):
@@ -195,7 +196,7 @@ def _cloud_pickler() -> type[pickle.Pickler]:
                 return _code, (*self.dispatch_table[CodeType](obj), obj.co_filename)
             reduce = self._reducers.get(kind)
             reduced = NotImplemented if reduce is None else reduce(obj)
-            if kind is _Cached and _needs_value(obj):  # cloudpickle takes them by name
+            if kind is _Cached and needs_value(obj):  # cloudpickle takes them by name
                 return _cached, (obj.__wrapped__, obj.cache_parameters())
             return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
