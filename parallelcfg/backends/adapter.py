@@ -86,7 +86,7 @@ class AdaptedBackend:
         if config.inner_max_num_threads is not None:
             backend.inner_max_num_threads = config.inner_max_num_threads
         asked = self._asked(config)
-        if backend.effective_n_jobs(asked) != n_jobs:  # there is a ceiling, or it left -1 to us
+        if asked < 0 or backend.effective_n_jobs(asked) != n_jobs:  # or there is a ceiling
             asked = n_jobs
         options: dict[str, Any] = {
             "prefer": config.prefer,
@@ -105,7 +105,11 @@ class AdaptedBackend:
             config.return_as != "list",
             options,
         )
-        return backend.configure(n_jobs=asked, parallel=info, **options)
+        workers = backend.configure(n_jobs=asked, parallel=info, **options)
+        if workers is None:
+            kind = type(backend).__name__
+            raise TypeError(f"{kind}.configure() returned None; expected the number of workers")
+        return workers
 
     def _completed(self, backend: ParallelBackendBase, count: int, seconds: float) -> None:
         backend.batch_completed(count, seconds)

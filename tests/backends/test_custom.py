@@ -153,6 +153,23 @@ class TestTheGuidesBackend:
             assert effective_n_jobs(-1) == effective_n_jobs(-1) >= 1
             assert Parallel(-1)(delayed(abs)(-i) for i in range(3)) == [0, 1, 2]
 
+    def test_a_negative_number_of_jobs_that_it_answers_is_not_passed_on(self):
+        class Eight(Recording):
+            def effective_n_jobs(self, n_jobs):
+                return 8 if n_jobs < 0 else n_jobs
+
+        backend = Eight()
+        assert Parallel(-1, backend=backend)(delayed(abs)(-i) for i in range(3)) == [0, 1, 2]
+        assert (backend.events[0], backend.parallel.n_jobs) == ("configure 8", 8)
+
+    def test_configure_that_does_not_say_how_many_workers_there_are_is_named(self):
+        class Silent(FuturesBackend):
+            def configure(self, n_jobs=1, parallel=None, **backend_kwargs):
+                super().configure(n_jobs)
+
+        with pytest.raises(TypeError, match=r"Silent\.configure\(\) returned None"):
+            Parallel(2, backend=Silent())([delayed(abs)(-1)])
+
     def test_max_jobs_is_a_ceiling(self):
         backend = Recording()
         with pytest.warns(SubstitutionWarning, match="max_jobs"):
