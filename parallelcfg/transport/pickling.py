@@ -135,6 +135,9 @@ def _dump(
     return file.getvalue()
 
 
+#: The program's own module, also in the processes that `multiprocessing` starts without forking.
+_MAIN = frozenset({"__main__", "__mp_main__"})
+
 #: The type of functions with `functools.lru_cache`, which pickle by name whatever that means.
 _Cached = type(lru_cache(len))
 
@@ -164,7 +167,7 @@ def needs_value(obj: Any) -> bool:
     """Whether a function or class travels by value: a worker would find something else under its name."""
     # Names that lead nowhere, or to something else, are left to the C pickler: it finds out anyway.
     module = getattr(obj, "__module__", None)
-    if module is None or module == "__main__" or "<" in getattr(obj, "__qualname__", ""):
+    if module is None or module in _MAIN or "<" in getattr(obj, "__qualname__", ""):
         return True
     cloudpickle = sys.modules.get("cloudpickle")
     registered = cloudpickle.list_registry_pickle_by_value() if cloudpickle else ()
@@ -184,6 +187,10 @@ def _code(make: Callable[..., CodeType], parts: tuple[Any, ...], filename: str) 
 @cache
 def _cloud_pickler() -> type[pickle.Pickler]:
     import cloudpickle
+
+    main = sys.modules.get("__mp_main__")
+    if main is not None and main.__name__ == "__mp_main__":  # cloudpickle takes its names for importable ones
+        cloudpickle.register_pickle_by_value(main)
 
     class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no type annotations
         def __init__(self, file: BytesIO, reducers: Reducers, buffer_callback: BufferCallback | None) -> None:

@@ -144,6 +144,38 @@ def test_a_daemon_of_multiprocessing(program, backend, within, covers):
     covers("daemon process", backend, "inside")
 
 
+SPAWNED = """
+import multiprocessing, os
+from parallelcfg import Parallel, delayed
+class Point:
+    def __init__(self, x):
+        self.x = x
+def moved(point):
+    return Point(point.x + 1)
+def call(queue):
+    points = Parallel(n_jobs=2, backend=os.environ["BACKEND"])(delayed(moved)(Point(x)) for x in range(4))
+    queue.put([point.x for point in points if type(point) is Point])
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    child = context.Process(target=call, args=(queue,))
+    child.start()
+    child.join()
+    print(queue.get(timeout=5))
+"""
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_a_spawned_child_of_multiprocessing(program, tmp_path, backend, within, covers):
+    file = tmp_path / "spawned.py"
+    file.write_text(SPAWNED)
+    one = program("", str(file), BACKEND=backend)
+    with within(8):
+        code, output, errors = one.end()
+    assert (code, output.strip()) == (0, "[1, 2, 3, 4]"), errors
+    covers("spawned process", backend, "inside")
+
+
 def nest(depth, backend):
     if depth == 0:
         return [os.getpid()]
