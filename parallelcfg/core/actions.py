@@ -134,9 +134,15 @@ class Counts:
         Those without one, after all their attempts.
     retried : int
         How often a task was sent again because it failed.
+
+    Attributes
+    ----------
+    unreadable : int
+        Tasks that ran, and whose results can't be had. The consumer of the results finds them, and counts.
     """
 
-    __slots__ = ("done", "failed", "retried")
+    __slots__ = ("done", "failed", "retried", "unreadable")
 
     def __init__(self, done: int = 0, failed: int = 0, retried: int = 0) -> None:
         self.done, self.failed, self.retried = done, failed, retried
+        self.unreadable = 0

@@ -144,7 +144,8 @@ class Call:
             while True:
                 item = self._next(self._for_consumer)
                 if isinstance(item, Deliver):
-                    results = assemble(item, self._codec, keep_going=self._keep_going)
+                    counts = self._dispatcher.counts
+                    results = assemble(item, self._codec, counts, keep_going=self._keep_going)
                     if self._counts_unread:
                         self._tell(self._dispatcher.taken, item.count)
                     yield results

@@ -126,5 +126,5 @@ class Recorder:
     def _event(self) -> ProgressEvent:
         report, counts = self.report, self.report.counts
         return ProgressEvent(
-            counts.done, counts.failed, counts.retried, report.total, report.wall_seconds, report.n_jobs
+            counts.done, report.failed, counts.retried, report.total, report.wall_seconds, report.n_jobs
         )

@@ -15,13 +15,13 @@ from parallelcfg.transport.failures import traceback_text, unpack_exception, wit
 from parallelcfg.transport.salvage import PartlyUnreadable, Unreadable
 
 if TYPE_CHECKING:
-    from parallelcfg.core.actions import Deliver, Part
+    from parallelcfg.core.actions import Counts, Deliver, Part
     from parallelcfg.engine.codec import Codec
 
 __all__ = ["assemble", "exception_of"]
 
 
-def assemble(delivery: Deliver, codec: Codec, *, keep_going: bool) -> list[Any]:
+def assemble(delivery: Deliver, codec: Codec, counts: Counts, *, keep_going: bool) -> list[Any]:
     """The results of a delivery, in their order, with a `TaskError` in each failed task's place.
 
     Parameters
@@ -30,6 +30,8 @@ def assemble(delivery: Deliver, codec: Codec, *, keep_going: bool) -> list[Any]:
         What the dispatcher released.
     codec : Codec
         Unpacks the values.
+    counts : Counts
+        Learns how many can't be unpacked.
     keep_going : bool
         Put a `TaskError` in the place of a result that can't be unpacked; else raise what is in the way.
 
@@ -40,11 +42,11 @@ def assemble(delivery: Deliver, codec: Codec, *, keep_going: bool) -> list[Any]:
     """
     first = delivery.parts[0]
     if len(delivery.parts) == 1 and not first.faults and not first.holes:
-        return _unpacked(delivery, first, codec, keep_going=keep_going)
+        return _unpacked(delivery, first, codec, counts, keep_going=keep_going)
     results: list[Any] = [None] * delivery.count
     for part in delivery.parts:
         if part.positions and part.values is not None:  # None: the worker could not unpack the batch
-            values = _unpacked(delivery, part, codec, keep_going=keep_going)
+            values = _unpacked(delivery, part, codec, counts, keep_going=keep_going)
             for at, (where, value) in enumerate(zip(part.positions, values, strict=True)):
                 if at not in part.holes:
                     results[where] = value
@@ -53,13 +55,16 @@ def assemble(delivery: Deliver, codec: Codec, *, keep_going: bool) -> list[Any]:
     return results
 
 
-def _unpacked(delivery: Deliver, part: Part, codec: Codec, *, keep_going: bool) -> list[Any]:
+def _unpacked(
+    delivery: Deliver, part: Part, codec: Codec, counts: Counts, *, keep_going: bool
+) -> list[Any]:
     try:
         return codec.unpack(part.values)
     except PartlyUnreadable as found:
         values = found.values
     for at, value in enumerate(values):
         if isinstance(value, Unreadable):
+            counts.unreadable += 1
             index = delivery.first + part.positions[at]
             failure = Failure(at, value.error, traceback_text(value.error))
             fault = Fault(index, "its result could not be unpickled here", part.attempt, failure)

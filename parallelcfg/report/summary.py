@@ -124,7 +124,7 @@ class Report:
     @property
     def failed(self) -> int:
         """How many tasks have no result, after all their attempts."""
-        return self.counts.failed
+        return self.counts.failed + self.counts.unreadable
 
     @property
     def retries(self) -> int:

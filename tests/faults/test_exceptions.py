@@ -221,8 +221,10 @@ def test_what_cannot_travel_is_that_tasks_error(backend, within, covers):
 
 @pytest.mark.parametrize("backend", PROCESSES)
 def test_a_result_that_cannot_be_unpickled(backend, within, covers):
+    run = Parallel(n_jobs=2, backend=backend)
     with within(2), pytest.raises(MemoryError, match="while it is unpickled") as caught:
-        Parallel(n_jobs=2, backend=backend)([delayed(give)(NotUnpicklable)])
+        run([delayed(give)(NotUnpicklable)])
+    assert run.report.failed == 1
     assert any("task 0" in note for note in caught.value.__notes__)
     assert Parallel(n_jobs=2, backend=backend)([delayed(take)(1)]) == [1]
     covers("can't be unpickled", backend, "result")
@@ -263,6 +265,7 @@ def test_a_result_that_cannot_be_unpickled_leaves_its_neighbours_alone(backend, 
         assert any("could not be unpickled here" in note for note in failed.exception.__notes__)
     assert results[10][0] is results[10][1].value
     assert (results[11] == 7).all()
+    assert (run.report.tasks, run.report.failed) == (12, 3)
     covers("can't be unpickled", backend, f"result, {shape}, on_error=return")
 
 
