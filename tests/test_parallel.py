@@ -241,6 +241,14 @@ def test_processes_nest_five_levels_deep_and_no_more():
     assert "5 levels" in choice.substitution.rule
 
 
+def test_what_stands_in_the_way_of_processes_and_of_threads_is_said_once():
+    config = parallelcfg.get_config(backend="loky", n_jobs=2)
+    choice = select(config, Surroundings(processes="it ends", threads="it ends"))
+    assert (choice.backend, choice.substitution.rule) == ("sequential", "it ends")
+    choice = select(config, Surroundings(processes="it ends", threads="no threads"))
+    assert choice.substitution.rule == "it ends, and no threads"
+
+
 def test_a_call_may_say_the_tables_of_backends():
     backends = {"multiprocessing": {"maxtasksperchild": 3}, "loky": {"idle_worker_timeout": 7}}
     with parallel_config(backends={"loky": {"idle_worker_timeout": 5}}):

@@ -144,7 +144,8 @@ def select(config: Config, surroundings: Surroundings) -> Choice:
         got, rule = _instead(asked, config, surroundings, explicit=explicit)
     if got == "threading" and surroundings.threads:
         got = "sequential"
-        rule = ", and ".join(filter(None, [rule, surroundings.threads]))
+        reasons = dict.fromkeys(filter(None, [rule, surroundings.threads]))  # once, where it is the same
+        rule = ", and ".join(reasons)
     if got == asked:
         return Choice(asked)
     return Choice(got, Substitution("backend", asked, got, rule, explicit and not sharing_outranks(config)))

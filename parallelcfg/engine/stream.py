@@ -55,9 +55,7 @@ def assemble(delivery: Deliver, codec: Codec, counts: Counts, *, keep_going: boo
     return results
 
 
-def _unpacked(
-    delivery: Deliver, part: Part, codec: Codec, counts: Counts, *, keep_going: bool
-) -> list[Any]:
+def _unpacked(delivery: Deliver, part: Part, codec: Codec, counts: Counts, *, keep_going: bool) -> list[Any]:
     try:
         return codec.unpack(part.values)
     except PartlyUnreadable as found:
