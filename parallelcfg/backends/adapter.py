@@ -107,7 +107,7 @@ class AdaptedBackend:
         )
         workers = backend.configure(n_jobs=asked, parallel=info, **options)
         if workers is None:
-            kind = type(backend).__name__
+            kind = type(backend).__name__  # type: ignore[unreachable]  # not every backend has types
             raise TypeError(f"{kind}.configure() returned None; expected the number of workers")
         return workers
 
