@@ -1,4 +1,4 @@
-"""For annotations: what a `Parallel` returns, and the keywords that it takes.
+"""For annotations: what a `Parallel` returns, the keywords that it takes, and the type of `UNSET`.
 
 Type checkers read these off a call of `Parallel`; a program needs the names where it passes a `Parallel`
 object or its keywords on::
@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from parallelcfg.config.snapshot import Unset
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from multiprocessing.context import BaseContext
 
-    from parallelcfg.config.snapshot import Unset
-
-__all__ = ["AsList", "AsListWithErrors", "AsStream", "AsStreamWithErrors", "Options"]
+__all__ = ["AsList", "AsListWithErrors", "AsStream", "AsStreamWithErrors", "Options", "Unset"]
 
 
 class AsList:

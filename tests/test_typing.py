@@ -15,7 +15,7 @@ from typing import Any
 from typing_extensions import Unpack, assert_type
 from parallelcfg import UNSET, Parallel, TaskError, delayed
 from parallelcfg.backends.custom import ThreadingBackend
-from parallelcfg.typing import AsList, AsStreamWithErrors, Options
+from parallelcfg.typing import AsList, AsStreamWithErrors, Options, Unset
 
 def text(x: int) -> str:
     return str(x)
@@ -37,6 +37,9 @@ def passed_on(shape: str, **options: Any) -> Any:
 
 def keywords_passed_on(n_jobs: int | None, **options: Unpack[Options]) -> list[str]:
     return Parallel(n_jobs, **options)([delayed(text)(1)])
+
+def left_open(n_jobs: int | None = None, seed: int | Unset | None = UNSET) -> list[str]:
+    return Parallel(n_jobs, seed=seed)([delayed(text)(1)])
 
 def objects_passed_on(loop: Parallel[AsList], stream: Parallel[AsStreamWithErrors]) -> list[str]:
     return loop([delayed(text)(1)])
