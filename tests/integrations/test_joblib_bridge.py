@@ -1,6 +1,9 @@
 """joblib's own `Parallel` under parallelcfg."""
 
+import itertools
+import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -141,6 +144,31 @@ def test_generators_stream():
     assert next(results) == 1
     release.set()
     assert list(results) == [True]
+
+
+@pytest.mark.parametrize("return_as", ["list", "generator"])
+def test_a_timeout_is_an_error_that_libraries_catch_and_parallelcfgs_too(return_as):
+    event = threading.Event()
+    run_out = joblib.Parallel(n_jobs=2, backend="threading", timeout=0.05, return_as=return_as)
+    try:
+        with pytest.raises(multiprocessing.TimeoutError, match=r"timeout=0\.05 s") as caught:
+            list(run_out(joblib.delayed(event.wait)() for _ in range(2)))
+    finally:
+        event.set()
+    assert isinstance(caught.value, parallelcfg.TaskTimeout)
+    back = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(back, multiprocessing.TimeoutError)
+    assert str(back) == str(caught.value)
+
+
+def test_a_generator_that_is_dropped_ends_its_call():
+    stream = joblib.Parallel(n_jobs=2, backend="threading", return_as="generator")(
+        joblib.delayed(abs)(-x) for x in itertools.count()
+    )
+    assert next(stream) == 0
+    report = last_call().report
+    del stream
+    assert report.ended is not None
 
 
 def test_subclasses_obey_too():

@@ -13,6 +13,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from parallelcfg.integrations.joblib.errors import run
 from parallelcfg.integrations.joblib.settings import Said, said_by
 from parallelcfg.parallel import Parallel, effective_n_jobs
 
@@ -76,7 +77,7 @@ class Patch:
             if governor is None:
                 return own["__call__"](this, iterable)
             self._last.governor = governor
-            return governor(iterable)
+            return run(governor, iterable)
 
         def enter(this: Any) -> Any:
             governor = getattr(this, _GOVERNOR, None)  # one from before the bridge has none
