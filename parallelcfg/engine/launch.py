@@ -118,8 +118,20 @@ class _Surroundings:
                 leaving.enter_context(cast("HearingSession", self._session).calling(plan.config))
             self._leaving = leaving.pop_all()
 
-    def __exit__(self, *_: object) -> None:
-        self._leaving.close()
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        try:
+            self._leaving.close()
+        except BaseException as late:
+            _follows(late, error)
+            raise
+
+
+def _follows(late: BaseException, error: BaseException | None) -> None:
+    """Say that an error came while another one was on its way: `ExitStack.close` knows of none."""
+    while late is not error and late.__context__ is not None:
+        late = late.__context__
+    if late is not error:
+        late.__context__ = error
 
 
 class ResultStream(Generator[Any, None, None]):

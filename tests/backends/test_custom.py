@@ -472,6 +472,23 @@ class TestLifecycle:
         backend = Many()
         assert Parallel(backend=backend).effective_n_jobs == 3
 
+    def test_a_failing_terminate_does_not_hide_the_tasks_error(self):
+        class Messy(FuturesBackend):
+            def terminate(self):
+                super().terminate()
+                try:
+                    raise KeyError("inner")
+                except KeyError:
+                    raise ConnectionError("gone already")  # noqa: B904 - the context is the point
+
+        with pytest.raises(ConnectionError) as caught:
+            Parallel(2, backend=Messy())(delayed(fail_at)(i, 1) for i in range(3))
+        assert isinstance(caught.value.__context__, KeyError)
+        assert isinstance(caught.value.__context__.__context__, ValueError)
+        with pytest.raises(ConnectionError) as caught:
+            Parallel(2, backend=Messy())([delayed(abs)(-1)])
+        assert caught.value.__context__.__context__ is None
+
     def test_a_failing_configure_leaves_the_instance_usable(self):
         class Moody(FuturesBackend):
             broken = True
