@@ -233,7 +233,7 @@ class HookSession:
     def _lost(self, error: BaseException) -> Lost:
         if isinstance(error, pickle.PicklingError):
             return Lost(error)
-        lost = WorkerLost(f"{type(self._backend).__name__} lost a batch: {type(error).__name__}: {error}")
+        lost = WorkerLost(f"{type(self._backend).__name__} lost a batch", f"{type(error).__name__}: {error}")
         lost.__cause__ = error
         return Lost(lost)
 

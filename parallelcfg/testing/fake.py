@@ -290,10 +290,10 @@ def _outcome(sent: _Sent) -> Reply | Lost:
     """What comes of a batch."""
     step = sent.step
     if isinstance(step, Refuse):
-        return Lost(WorkerLost(f"no worker could be had for batch {sent.number}, as the script says"))
+        return Lost(WorkerLost(f"no worker could be had for batch {sent.number}", "the script says so"))
     if not isinstance(step, Lose):
         return sent.work()
     if step.after:
         sent.work()
-    cause = WorkerLost(f"the worker of batch {sent.number} died, as the script says")
+    cause = WorkerLost(f"the worker of batch {sent.number} died", "the script says so")
     return Lost(cause, step.suspect, step.innocent)

@@ -53,7 +53,7 @@ class TestScripts:
 
 class TestAccidents:
     def test_a_loss_is_an_error(self):
-        with pytest.raises(WorkerLost, match="batch 0 died, as the script says"):
+        with pytest.raises(WorkerLost, match=r"batch 0 died with task 0, .*; the script says so"):
             run(FakeBackend([Lose()]))
 
     def test_a_lost_batch_that_was_run_is_run_again(self):
