@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
@@ -111,6 +112,7 @@ class Parallel(Generic[Shape]):
         "_held",
         "_in_with",
         "_plan",
+        "_process",
         "_report",
     )  # `p.n_jobs = 3` is an error
 
@@ -201,6 +203,7 @@ class Parallel(Generic[Shape]):
         self._plan: Plan = make_plan(resolve_call(overrides, backend_params))
         self._report: Report | None = None
         self._held: Session | None = None
+        self._process = 0
         self._in_with = False
         self._busy = threading.Lock()
 
@@ -263,6 +266,8 @@ class Parallel(Generic[Shape]):
             What a task or the iterable raised, with its own type.
         """
         __tracebackhide__ = True
+        if self._own_workers() is None and not self._plan.possible:
+            self._plan = make_plan(self._plan.config)
         plan = self._plan
         recorder = Recorder(plan, display_for(plan.config, plan.backend.name, plan.n_jobs))
         self._report = recorder.report
@@ -286,7 +291,7 @@ class Parallel(Generic[Shape]):
         traceback: TracebackType | None,
     ) -> None:
         self._in_with = False
-        held, self._held = self._held, None
+        held, self._held = self._own_workers(), None
         if held is not None:
             held.close()
 
@@ -299,7 +304,13 @@ class Parallel(Generic[Shape]):
             self._held.close()
             self._held = None
         if self._held is None:
-            self._held = open_session(self._plan)
+            self._held, self._process = open_session(self._plan), os.getpid()
+        return self._held
+
+    def _own_workers(self) -> Session | None:
+        """The open workers of this ``with`` block; in a process forked in it, they are its parent's."""
+        if self._held is not None and self._process != os.getpid():
+            self._held = None
         return self._held
 
 

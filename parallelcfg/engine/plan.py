@@ -83,6 +83,13 @@ class Plan:
         self._last: tuple[tuple[Any, ...], Orders, bytes] | None = None
 
     @property
+    def possible(self) -> bool:
+        """Whether its workers can be had now: it may be older than a fork, or the program may be ending."""
+        if in_processes(self.backend.name):
+            return not (is_daemon() or no_processes())
+        return self.backend.name != "threading" or not no_threads()
+
+    @property
     def orders(self) -> Orders:
         """What the workers need to know; the same object while nothing that it depends on has changed."""
         return self._latest_orders()[1]

@@ -123,8 +123,11 @@ DAEMON = """
 import multiprocessing, os, warnings
 from parallelcfg import Parallel, delayed
 warnings.simplefilter("ignore")
+made_before = Parallel(n_jobs=2, backend=os.environ["BACKEND"])
 def call(queue):
-    queue.put(Parallel(n_jobs=2, backend=os.environ["BACKEND"])(delayed(abs)(-x) for x in range(8)))
+    made_inside = Parallel(n_jobs=2, backend=os.environ["BACKEND"])
+    results = made_inside(delayed(abs)(-x) for x in range(8))
+    queue.put(results if made_before(delayed(abs)(-x) for x in range(8)) == results else "differ")
 context = multiprocessing.get_context("fork")
 queue = context.Queue()
 daemon = context.Process(target=call, args=(queue,), daemon=True)
@@ -174,6 +177,35 @@ def test_a_spawned_child_of_multiprocessing(program, tmp_path, backend, within, 
         code, output, errors = one.end()
     assert (code, output.strip()) == (0, "[1, 2, 3, 4]"), errors
     covers("spawned process", backend, "inside")
+
+
+FORKED_IN_A_BLOCK = """
+import os
+from parallelcfg import Parallel, delayed
+with Parallel(n_jobs=2, backend=os.environ["BACKEND"]) as parallel:
+    def call():
+        return parallel(delayed(abs)(-x) for x in range(8)) == list(range(8))
+    assert call()
+    child = os.fork()
+    if child == 0:
+        with parallel:
+            done = call() and call()
+        os._exit(0 if done else 3)
+    status = os.waitpid(child, 0)[1]
+    assert call()
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs os.fork")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_child_forked_inside_of_a_with_block(program, backend, within, covers):
+    one = program(FORKED_IN_A_BLOCK, BACKEND=backend)
+    with within(5):
+        code, output, errors = one.end()
+    assert (code, output.strip()) == (0, "0"), errors
+    assert one.gone_after(2)
+    covers("os.fork in a with block", backend, "child calls, parent goes on")
 
 
 def nest(depth, backend):

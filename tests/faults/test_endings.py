@@ -305,12 +305,16 @@ threading.Thread(target=later).start()
 def test_a_call_in_an_exit_handler(start, backend, within, covers):
     source = """
 import atexit
+from parallelcfg import Parallel
+made_before = Parallel(n_jobs=2, backend=backend)
+atexit.register(lambda: say(made_before(delayed(abs)(-i) for i in range(5))))
 atexit.register(lambda: say(run(delayed(abs)(-i) for i in range(4))))
 say("ready")
 """
     one = start(source, backend)
     with within(5):
         assert one.line() == "[0, 1, 2, 3]", one.end()
+        assert one.line() == "[0, 1, 2, 3, 4]", one.end()
         code, _, errors = one.end()
     assert code == 0
     assert "Traceback" not in errors
