@@ -27,8 +27,9 @@ def shared_array(
     """An array of zeros that processes share.
 
     Tasks that get it, or a view of it, see the same memory as the caller and may write into it, whatever
-    ``mmap_mode`` says. It takes no time to send, and none to return from a task. The memory is freed with the
-    last reference in this process.
+    ``mmap_mode`` says: in threads, and in processes of loky and multiprocessing. Processes of other backends
+    get a copy. It takes no time to send, and none to return from a task. The memory is freed with the last
+    reference in this process.
 
     Parameters
     ----------
