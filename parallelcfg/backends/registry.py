@@ -142,12 +142,17 @@ def _factory(name: str) -> Callable[..., Any]:
 
 def _loaded(point: Any) -> Callable[..., Any]:
     try:
-        return point.load()  # type: ignore[no-any-return]
+        factory = point.load()
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise BackendUnavailable(
             f"backend {point.name!r} can't be loaded from its entry point {point.value}: {reason}"
         ) from error
+    if not callable(factory):
+        raise TypeError(
+            f"the entry point {point.value} of backend {point.name!r} is {factory!r}: not callable"
+        )
+    return factory  # type: ignore[no-any-return]  # whatever it takes
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from parallelcfg.config.policy import outranks
 
 if TYPE_CHECKING:
+    from parallelcfg.backends.base import Backend
     from parallelcfg.config.snapshot import Config
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Surroundings",
     "asked_backend",
     "in_processes",
+    "jobs_of",
     "select",
     "shared_memory",
     "sharing_outranks",
@@ -112,6 +114,14 @@ def asked_backend(config: Config, default: str) -> object:
 def in_processes(backend: object) -> bool:
     """Whether this is the name of a backend that starts worker processes."""
     return isinstance(backend, str) and backend in _PROCESSES
+
+
+def jobs_of(backend: Backend, config: Config, cpus: int) -> int:
+    """How many jobs a backend runs, which may be anybody's."""
+    n_jobs = backend.effective_n_jobs(config, cpus)
+    if n_jobs < 1:
+        raise ValueError(f"the backend {backend.name!r} answered {n_jobs} jobs; expected 1 or more")
+    return n_jobs
 
 
 def shared_memory(surroundings: Surroundings) -> str:

@@ -144,11 +144,10 @@ class Call:
             while True:
                 item = self._next(self._for_consumer)
                 if isinstance(item, Deliver):
-                    counts = self._dispatcher.counts
-                    results = assemble(item, self._codec, counts, keep_going=self._keep_going)
+                    values = assemble(item, self._codec, self._dispatcher.counts, keep_going=self._keep_going)
                     if self._counts_unread:
                         self._tell(self._dispatcher.taken, item.count)
-                    yield results
+                    yield values
                 elif isinstance(item, Finish):
                     if item.error is not None:
                         raise exception_of(item.error)
@@ -269,7 +268,7 @@ class Call:
         if not self._traits.in_caller:
             self._batcher.handed_over(monotonic() - now)
 
-    def _done(self, batch_id: int, outcome: Reply | Lost) -> None:
+    def _done(self, batch_id: int, outcome: object) -> None:
         sent = self._sent.pop(batch_id)
         self._codec.release(batch_id)
         with self._lock:
@@ -278,6 +277,8 @@ class Call:
                 self._batcher.observe(outcome.ran, outcome.seconds, sent.feed, spent - outcome.seconds)
                 if self._traits.in_caller and (late := self._watch.exceeded(outcome.seconds)) is not None:
                     outcome = Lost(late, suspect=0)  # too late to stop it, but not to say so
+            elif not isinstance(outcome, Lost):
+                outcome = Lost(TypeError(f"expected a session to report a Reply or a Lost, got {outcome!r}"))
             self._recorder.ended(sent, outcome)
             self._show_progress()
             left = self._route(self._dispatcher.done(batch_id, outcome), self._for_driver.put)

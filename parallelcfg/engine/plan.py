@@ -17,6 +17,7 @@ from parallelcfg.backends.select import (
     Surroundings,
     asked_backend,
     in_processes,
+    jobs_of,
     select,
     shared_memory,
     sharing_outranks,
@@ -152,7 +153,7 @@ def make_plan(config: Config) -> Plan:
         explicit = not sharing_outranks(config)
         substitutions.append(Substitution("backend", backend.name, instead, NEEDS_SHARED_MEMORY, explicit))
         backend = make_backend(instead, {})
-    n_jobs = backend.effective_n_jobs(config, cpus)
+    n_jobs = jobs_of(backend, config, cpus)
     wanted, clamped = clamp(config.n_jobs, cpus, config.max_jobs)
     if clamped:
         substitutions.append(_clamped(config, cpus))

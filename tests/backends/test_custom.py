@@ -30,7 +30,7 @@ from parallelcfg import (
     register_parallel_backend,
 )
 from parallelcfg.backends import registry
-from parallelcfg.backends.base import Work
+from parallelcfg.backends.base import Traits, Work
 from parallelcfg.backends.custom import (
     AutoBatchingMixin,
     LokyBackend,
@@ -728,6 +728,62 @@ def test_an_entry_point_that_can_not_be_loaded_is_named(monkeypatch):
     )
     with pytest.raises(BackendUnavailable, match=said):
         Parallel(n_jobs=2, backend="broken")
+
+
+def test_an_entry_point_that_can_not_be_called_is_named(monkeypatch):
+    point = EntryPoint("odd", "string:digits", "parallelcfg.backends")
+    monkeypatch.setattr(registry, "_entry_points", lambda: {"odd": point})
+    with pytest.raises(TypeError, match=r"string:digits of backend 'odd' is '0123456789': not callable"):
+        Parallel(n_jobs=2, backend="odd")
+
+
+class _Session:
+    """Says what it is told to, in place of what the work returns."""
+
+    over = False
+
+    def __init__(self, workers, said):
+        self.workers = workers
+        self._said = said
+
+    def submit(self, batch_id, work, done):
+        work()
+        done(batch_id, self._said)
+
+    def running(self):
+        return {}
+
+    def kill(self, batch_id): ...
+
+    def abort(self): ...
+
+    def close(self): ...
+
+
+class _Native:
+    name = "odd"
+    traits = Traits(shares_memory=True, single_in_caller=False)
+
+    def __init__(self, jobs=2, said=None):
+        self._jobs, self._said = jobs, said
+
+    def effective_n_jobs(self, config, cpus):
+        return self._jobs
+
+    def open(self, config, n_jobs, threads):
+        return _Session(n_jobs, self._said)
+
+
+@pytest.mark.parametrize("return_as", ["list", "generator"])
+def test_a_session_that_reports_neither_reply_nor_loss_is_named(return_as):
+    with pytest.raises(TypeError, match="expected a session to report a Reply or a Lost, got None"):
+        list(Parallel(2, _Native(), return_as)(delayed(abs)(-i) for i in range(3)))
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_a_native_backend_that_runs_no_job_is_named(jobs):
+    with pytest.raises(ValueError, match=f"backend 'odd' answered {jobs} jobs"):
+        Parallel(2, _Native(jobs))
 
 
 def test_a_factory_that_makes_no_backend_is_named(monkeypatch):
