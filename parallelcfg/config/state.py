@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Layer = Mapping[str, Sourced]
 
-__all__ = ["agreeing", "current_scope", "entered", "in_force", "push", "remove", "settled"]
+__all__ = ["agreeing", "current_scope", "entered", "in_force", "push", "remove", "said_at", "settled"]
 
 
 class _State:
@@ -116,6 +116,17 @@ def settled(config: Config) -> Config:
         for notice in (*map(str, outside.notices), *overruled):
             process.notify(config, notice, ConfigWarning)
     return config
+
+
+def said_at(config: Config, key: str) -> str:
+    """Where a key's value was said, as errors add it: ``" (parallel.toml:3:1)"``; empty for a default.
+
+    Finding the line may take a look into a file: for what is raised, not for what may never be read.
+    """
+    said = config.sources.get(key)
+    if said is None:
+        return ""
+    return f" ({process.current().resolver.reader.find(said.origin).text or said.origin})"
 
 
 def agreeing(config: Config) -> None:

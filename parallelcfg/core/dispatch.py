@@ -219,14 +219,14 @@ class Dispatcher:
             return [Kill(batch_id)]
         return self.done(batch_id, Lost(error, suspect=position))
 
-    def tick(self, now: float) -> list[Action]:
-        """Time has passed."""
+    def tick(self, now: float, limit: str = "its deadline") -> list[Action]:
+        """Time has passed; `limit` says what the deadline is."""
         deadline = self._limits.deadline
         if deadline is None or now < deadline or not self.state.live:
             return []
         known = "" if self._total is None else f" of {self._total}"
         done = f"{self.counts.done}{known} tasks were done"
-        return self._fail(DeadlineExceeded(f"the call did not end within its deadline; {done}"))
+        return self._fail(DeadlineExceeded(f"the call did not end within {limit}; {done}"))
 
     def taken(self, count: int) -> list[Action]:
         """The consumer has taken so many results."""

@@ -312,7 +312,8 @@ class Call:
             return item
 
     def _look(self) -> None:
-        self._tell(self._dispatcher.tick, monotonic())
+        now = monotonic()
+        self._tell(self._dispatcher.tick, now, self._watch.over(now))
         for batch_id, position, error in self._watch.overdue(self._dispatcher.out):
             killable = self._traits.can_kill_running
             self._tell(self._dispatcher.overdue, batch_id, position, error, killable=killable)

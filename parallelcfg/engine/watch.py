@@ -6,6 +6,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from parallelcfg.config.state import said_at
 from parallelcfg.errors import TaskTimeout
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ class Watch:
         """Whether that moment has come."""
         return monotonic() >= self._next_look
 
+    def over(self, now: float) -> str:
+        """The deadline, and who has set it, once it has passed; empty before."""
+        if self.deadline is None or now < self.deadline:
+            return ""
+        return f"deadline={self._config.deadline:g} s{said_at(self._config, 'deadline')}"
+
     def overdue(self, out: Collection[int]) -> Iterator[tuple[int, int, TaskTimeout]]:
         """Batch, position and error of every task that has run too long."""
         if self._timeout is None:
@@ -68,6 +75,5 @@ class Watch:
         return None if self._timeout is None or seconds < self._timeout else self._error()
 
     def _error(self) -> TaskTimeout:
-        said = self._config.sources.get("timeout")
-        where = "" if said is None else f" ({said.origin})"
+        where = said_at(self._config, "timeout")
         return TaskTimeout(f"a task ran longer than timeout={self._timeout:g} s{where}")

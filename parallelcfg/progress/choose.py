@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from parallelcfg import worker
-from parallelcfg.config.context import current_scope
+from parallelcfg.config.state import current_scope, said_at
 from parallelcfg.errors import ConfigError
 from parallelcfg.progress.bar import Bar, have_tqdm
 from parallelcfg.progress.events import Several, Told
@@ -27,16 +27,19 @@ def chosen_display(config: Config, backend: str, n_jobs: int) -> Display:
     if callable(config.progress):
         displays.append(Told(config.progress))
     elif config.progress:
-        displays.append(_bar_or_lines(str(config.progress)))
+        displays.append(_bar_or_lines(config))
     return displays[0] if len(displays) == 1 else Several(tuple(displays))
 
 
-def _bar_or_lines(wanted: str) -> Display:
+def _bar_or_lines(config: Config) -> Display:
     """A bar where somebody can see it, else log lines; ``"tqdm"`` and ``"log"`` leave no choice."""
+    wanted = config.progress
     scope = current_scope()
     nested = scope is not None and scope.depth > 0
     if wanted == "tqdm" and not have_tqdm():
-        raise ConfigError(["progress='tqdm' needs tqdm: pip install 'parallelcfg[progress]', or say 'log'"])
+        where = said_at(config, "progress")
+        message = f"progress='tqdm'{where} needs tqdm: pip install 'parallelcfg[progress]', or say 'log'"
+        raise ConfigError([message])
     visible = sys.stderr.isatty() or _in_notebook()
     if wanted == "tqdm" or (wanted != "log" and visible and have_tqdm()):
         return Bar(None if worker.seat is None else 1 + worker.seat.ordinal)

@@ -6,6 +6,8 @@ import time
 import pytest
 
 from parallelcfg import DeadlineExceeded, Parallel, TaskError, TaskTimeout, delayed
+from parallelcfg.config.context import using_machine
+from parallelcfg.config.machine import Machine
 
 
 def spin(seconds):
@@ -30,5 +32,21 @@ def test_a_sequential_task_that_took_too_long_stands_as_an_error_among_the_other
 
 @pytest.mark.parametrize("backend", ["sequential", "threading"])
 def test_a_deadline_ends_a_call_whose_source_never_ends(backend):
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceeded, match=r"within deadline=0\.2 s \(.*test_time\.py:\d+\); \d+ tasks"):
         Parallel(n_jobs=2, backend=backend, deadline=0.2)(delayed(abs)(x) for x in itertools.count())
+
+
+@pytest.mark.parametrize(("key", "error"), [("timeout", TaskTimeout), ("deadline", DeadlineExceeded)])
+def test_a_limit_that_is_exceeded_is_named_with_its_line_in_a_file(key, error, tmp_path):
+    (tmp_path / "parallel.toml").write_text(f"[profiles.short]\n{key} = 0.02\n")
+    machine = Machine(
+        {"PARALLEL_PROFILE": "short"}, tmp_path, tmp_path, tmp_path / "system", tmp_path / "user"
+    )
+    with using_machine(machine), pytest.raises(error, match=rf"{key}=0\.02 s \(parallel\.toml:2:1\)"):
+        Parallel()(delayed(spin)(0.03) for _ in itertools.count())
+
+
+def test_a_limit_that_is_exceeded_is_named_with_its_variable(monkeypatch):
+    monkeypatch.setenv("PARALLEL_DEADLINE", "0.02")
+    with pytest.raises(DeadlineExceeded, match=r"deadline=0\.02 s \(PARALLEL_DEADLINE\)"):
+        Parallel()(delayed(abs)(x) for x in itertools.count())

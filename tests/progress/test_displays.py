@@ -95,7 +95,7 @@ def test_lines_go_to_a_logger_that_listens(caplog, capsys):
 
 def test_tqdm_by_name_must_be_there(monkeypatch):
     monkeypatch.setattr(choose, "have_tqdm", lambda: False)
-    with pytest.raises(ConfigError, match=r"pip install 'parallelcfg\[progress\]'"):
+    with pytest.raises(ConfigError, match=r"test_displays\.py:\d+\) needs .*'parallelcfg\[progress\]'"):
         Parallel(progress="tqdm")([delayed(abs)(1)])
 
 
