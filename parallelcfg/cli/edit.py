@@ -10,6 +10,7 @@ import click
 
 from parallelcfg.cli.output import complete_keys, complete_values, echo
 from parallelcfg.config.context import explain
+from parallelcfg.config.environ import NO_CONFIG, is_set
 from parallelcfg.config.files import project_file
 from parallelcfg.config.process import current, reload
 from parallelcfg.errors import ConfigError
@@ -74,17 +75,27 @@ def unset_command(key: str, user: bool, project: bool, file: Path | None, profil
 
 
 def _tell_what_counts(target: Path, path: tuple[str, ...]) -> None:
-    """Say so where a higher layer or a limit hides what a file in force says now."""
+    """Say so where something else hides what a file says now, or keeps programs from running at all."""
     reload()
+    surroundings = current().resolver.surroundings
+    machine = surroundings.machine
+    if target not in {one.file for one in surroundings.documents()}:
+        if is_set(machine.environ, NO_CONFIG) and target in (project_file(machine), machine.user_file):
+            echo(f"note: the file does not count here: {NO_CONFIG} is set", err=True)
+        return
     try:
-        if target not in {one.file for one in current().resolver.surroundings.documents()}:
-            return
+        current().base()
+    except ConfigError as error:
+        left = "1 problem is" if len(error.problems) == 1 else f"{len(error.problems)} problems are"
+        echo(f"note: {left} left in the configuration; parallelcfg validate tells", err=True)
+        return
+    try:
         explanation = explain(".".join(path))
-    except ConfigError:  # of a profile or a lock, or there are problems elsewhere, which other commands tell
+    except ConfigError:  # of a profile or a lock
         return
     winner = explanation.winner
     if winner.file != str(target):
-        counts = f"{winner.layer} ({winner.origin})"
+        counts = f"{winner.layer} ({winner.origin})" if winner.origin else winner.layer
         echo(
             f"note: {explanation.key} = {explanation.shown(explanation.value)} counts here: {counts}",
             err=True,
@@ -120,15 +131,15 @@ def init_command(pyproject: bool) -> None:
 
     machine = current().resolver.machine
     folder, before = machine.cwd, project_file(machine)
-    beside = before is not None and before.parent == folder
-    if pyproject and before == folder / "parallel.toml":
+    own, shared = folder / "parallel.toml", folder / "pyproject.toml"
+    if pyproject and before == own:
         click.echo(f"note: {before} beside it wins; keep one of them", err=True)
-    elif before is not None and (before.parent in folder.parents or (beside and not pyproject)):
+    elif before is not None and (before.parent in folder.parents or (before == shared and not pyproject)):
         click.echo(f"note: {before} no longer counts in {folder} and below; the nearest file does", err=True)
     if pyproject:
-        _extend_pyproject(folder / "pyproject.toml", example("", table="tool.parallelcfg"))
+        _extend_pyproject(shared, example("", table="tool.parallelcfg"))
         return
-    _create(folder / "parallel.toml", example("./parallel.schema.json"))
+    _create(own, example("./parallel.schema.json"))
     schema = folder / "parallel.schema.json"
     if not schema.exists():
         _create(schema, schema_text())

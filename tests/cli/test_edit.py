@@ -121,6 +121,13 @@ def test_set_can_mend_a_file_with_other_problems(command):
     assert file.read_text() == "n_jobs = 2\nverbose = -1\n"
 
 
+def test_set_tells_that_other_problems_are_left(command):
+    command.write("parallel.toml", "n_jobs = 0\nverbose = -1\nretrys = 1\n")
+    told = "note: 2 problems are left in the configuration; parallelcfg validate tells\n"
+    assert command("set", "n_jobs", "2").err.endswith(told)
+    assert "note: 1 problem is left" in command("set", "verbose", "2").err
+
+
 def test_set_leaves_broken_toml_alone(command):
     file = command.write("parallel.toml", "n_jobs = \n")
     assert command("set", "verbose", "2").code == 1
@@ -181,6 +188,7 @@ def test_init_never_overwrites(command):
     outcome = command("init")
     assert (outcome.code, (command.root / "parallel.toml").read_text()) == (1, "n_jobs = 4")
     assert "exists already" in outcome.err
+    assert "no longer counts" not in outcome.err
 
 
 def test_init_adds_a_table_to_pyproject_once(command):
@@ -230,6 +238,21 @@ def test_set_tells_where_something_else_counts(command, prepare, args, said):
     assert said in command("set", *args).err
     assert "note" not in command("set", "verbose", "1").err
     assert "note" not in command("set", *args, "--file", "other.toml").err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such modes")
+def test_set_names_the_default_where_the_file_is_not_trusted(command):
+    file = command.write("parallel.toml", "")
+    file.chmod(0o646)
+    assert command("set", "temp_folder", "x").err.endswith("note: temp_folder = null counts here: default\n")
+
+
+def test_set_tells_where_no_file_counts(command):
+    command.environ["PARALLEL_NO_CONFIG"] = "1"
+    told = "note: the file does not count here: PARALLEL_NO_CONFIG is set\n"
+    assert command("set", "n_jobs", "2").err.endswith(told)
+    assert command("set", "n_jobs", "2", "--user").err.endswith(told)
+    assert "note" not in command("set", "n_jobs", "2", "--file", "other.toml").err
 
 
 @pytest.mark.parametrize(
