@@ -185,7 +185,7 @@ def problem(
     """A problem at the place that an origin names."""
     said = "" if value is None else shorten(value)
     if origin.variable is not None:
-        place = f"environment variable {origin.variable}={said}"
+        place = f"environment variable {origin.variable}{said and f'={said}'}"
         return Problem(message, origin.layer, place, key, said, suggestion)
     found = reader.find(origin, value=at_value)
     return Problem(message, origin.layer, found.text, key, said, suggestion, found.excerpt)

@@ -6,6 +6,7 @@ A file is read once and kept with its text, so that positions of keys can be fou
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +28,7 @@ _NAME = "parallel.toml"
 _PYPROJECT = "pyproject.toml"
 _PYPROJECT_TABLE = ("tool", "parallelcfg")
 _PLAINER = {"Cannot overwrite a value": "this key has a value already; say it once"}  # what tomli says
+_WORD = re.compile(r"[^\W\d][\w./-]*")
 _LARGEST = 512 * 1024  # bytes; judging a file must never take over a second
 
 
@@ -94,14 +96,15 @@ class Store:
         self._read.clear()
 
     def text(self, file: str) -> str:
-        """The text of a file as it was when it was read; empty where it can't be."""
+        """The text of a file as it was when it was read; empty where it can't be, or is no TOML by now."""
         for read in self._read.values():
             if isinstance(read, Document) and str(read.file) == file:
                 return read.text
         try:
-            return Path(file).read_text(encoding="utf-8")
+            text = Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return ""  # a task on another host explains what its caller's files said
+        return "" if isinstance(_parsed("", file, text), Problem) else text
 
     def _load(self, layer: str, file: Path) -> Document | Problem | None:
         try:
@@ -177,13 +180,23 @@ def _parsed(layer: str, place: str, text: str) -> object:
         from parallelcfg.config.positions import Place, excerpt
 
         at = Place(error.lineno, error.colno, 1)
-        message = f"no valid TOML: {_PLAINER.get(error.msg, error.msg[:1].lower() + error.msg[1:])}"
+        message = f"no valid TOML: {_plainer(error.msg, error.doc[error.pos :])}"
         return Problem(message, layer, f"{place}:{at.line}:{at.column}", excerpt=excerpt(text, at))
     except ValueError as error:  # an integer of thousands of digits
         return Problem(f"no valid TOML: {error}", layer, place)
     except RecursionError:
         return Problem("is too deeply nested", layer, place)
     return Problem("is too deeply nested", layer, place) if too_deep(table) else table
+
+
+def _plainer(message: str, rest: str) -> str:
+    """What a parser says, in plainer words, given the text from there on."""
+    word = _WORD.match(rest)
+    if message == "Invalid value" and word is not None:
+        if word[0].lower() in {"true", "false"}:
+            return f"write {word[0].lower()}"
+        return f'text stands in quotes, "{word[0]}"'
+    return _PLAINER.get(message, message[:1].lower() + message[1:])
 
 
 def discover(machine: Machine, store: Store) -> Files:

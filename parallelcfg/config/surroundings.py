@@ -154,7 +154,14 @@ def unknown_backends(layers: Iterable[Mapping[str, Sourced]], reader: Reader) ->
                 f"{key} is for an unknown backend, so it is ignored; known are {', '.join(known_backends())}"
             )
             notices.append(
-                problem(said.origin, message, key, reader, suggestion=suggest(name, known_backends()))
+                problem(
+                    said.origin,
+                    message,
+                    key,
+                    reader,
+                    value=said.value,
+                    suggestion=suggest(name, known_backends()),
+                )
             )
     return notices
 

@@ -99,6 +99,14 @@ def test_validate_tells_of_a_backend_that_cannot_be_loaded(command, monkeypatch)
     assert "parallel.toml:2:1: backends.site.queue: backend 'site' can't be loaded" in outcome.err
 
 
+def test_a_variable_for_an_unknown_backend_is_told_with_its_value(command):
+    command.environ["PARALLEL_BACKENDS__LOKEY__X"] = "a"
+    command.environ["PARALLEL_BACKENDS__LUKY__X"] = "none"
+    told = command("validate").err
+    assert "variable PARALLEL_BACKENDS__LOKEY__X='a': backends.lokey.x is for an unknown backend" in told
+    assert "variable PARALLEL_BACKENDS__LUKY__X: backends.luky.x is for an unknown backend" in told
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -294,3 +294,26 @@ def test_whoever_mends_a_file_need_not_tell(world):
     assert "unknown key 'n_jbos'" in world.problems()
     file.write_text("n_jobs = 3")
     assert get_config().n_jobs == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("mmap_mode = none", '1:13: no valid TOML: text stands in quotes, "none"'),
+        ("backend = loky # mine", '1:11: no valid TOML: text stands in quotes, "loky"'),
+        ("verbose = 1\r\nstrict = True", "2:10: no valid TOML: write true"),
+        ("n_jobs = ", "1:10: no valid TOML: invalid value"),
+        ("n_jobs = -", "1:10: no valid TOML: invalid value"),
+    ],
+)
+def test_text_without_quotes_is_told_as_such(world, text, said):
+    world.write("project", text)
+    assert f"parallel.toml:{said}\n" in world.problems()
+
+
+def test_a_file_that_is_no_toml_by_now_is_named_without_a_line(world):
+    file = world.write("project", "n_jobs = 3")
+    config = get_config()
+    file.write_text("n_jobs = [")
+    context.reload()
+    assert explain("n_jobs", config).winner.origin == "parallel.toml"
