@@ -16,8 +16,10 @@ from parallelcfg.progress import display_for
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
+    from os import PathLike
     from types import TracebackType
 
+    from typing_extensions import TypeVar as _TypeVarWithDefault
     from typing_extensions import Unpack
 
     from parallelcfg.backends.base import Session
@@ -33,7 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["Parallel", "effective_n_jobs", "shutdown"]
 
 T = TypeVar("T")
-Shape = TypeVar("Shape")
+if TYPE_CHECKING:  # so that annotations may say `Parallel` alone
+    Shape = _TypeVarWithDefault("Shape", default=Any)
+else:
+    Shape = TypeVar("Shape")
 
 
 class Parallel(Generic[Shape]):
@@ -176,7 +181,7 @@ class Parallel(Generic[Shape]):
         timeout: float | Unset | None = UNSET,
         pre_dispatch: int | str | Unset = UNSET,
         batch_size: int | str | Unset = UNSET,
-        temp_folder: str | Unset | None = UNSET,
+        temp_folder: str | PathLike[str] | Unset | None = UNSET,
         max_nbytes: int | str | Unset | None = UNSET,
         mmap_mode: str | Unset | None = UNSET,
         prefer: str | Unset | None = UNSET,
@@ -191,7 +196,7 @@ class Parallel(Generic[Shape]):
         strict: bool | Unset = UNSET,
         forward_logs: bool | Unset = UNSET,
         seed: int | Unset | None = UNSET,
-        trace: str | Unset | None = UNSET,
+        trace: str | PathLike[str] | Unset | None = UNSET,
         max_jobs: int | Unset | None = UNSET,
         backends: Mapping[str, Mapping[str, object]] | Unset = UNSET,
         **backend_params: Any,

@@ -22,6 +22,7 @@ from parallelcfg.config.snapshot import Unset
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from multiprocessing.context import BaseContext
+    from os import PathLike
 
 __all__ = ["AsList", "AsListWithErrors", "AsStream", "AsStreamWithErrors", "Options", "Unset"]
 
@@ -53,7 +54,7 @@ class Options(TypedDict, total=False):
     timeout: float | Unset | None
     pre_dispatch: int | str | Unset
     batch_size: int | str | Unset
-    temp_folder: str | Unset | None
+    temp_folder: str | PathLike[str] | Unset | None
     max_nbytes: int | str | Unset | None
     mmap_mode: str | Unset | None
     prefer: str | Unset | None
@@ -66,7 +67,7 @@ class Options(TypedDict, total=False):
     strict: bool | Unset
     forward_logs: bool | Unset
     seed: int | Unset | None
-    trace: str | Unset | None
+    trace: str | PathLike[str] | Unset | None
     max_jobs: int | Unset | None
     backends: Mapping[str, Mapping[str, object]] | Unset
 

@@ -11,9 +11,10 @@ from parallelcfg.typing import Options
 
 PROGRAM = """
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 from typing_extensions import Unpack, assert_type
-from parallelcfg import UNSET, Parallel, TaskError, delayed
+from parallelcfg import UNSET, Parallel, TaskError, delayed, parallel_config
 from parallelcfg.backends.custom import ThreadingBackend
 from parallelcfg.typing import AsList, AsStreamWithErrors, Options, Unset
 
@@ -45,6 +46,13 @@ def objects_passed_on(loop: Parallel[AsList], stream: Parallel[AsStreamWithError
     return loop([delayed(text)(1)])
 
 objects_passed_on(Parallel(seed=UNSET, idle_worker_timeout=3), streaming)
+
+def of_any_shape(loop: Parallel) -> Any:
+    return loop([delayed(text)(1)])
+
+of_any_shape(streaming)
+with parallel_config(temp_folder=Path("scratch")):
+    of_any_shape(Parallel(temp_folder=Path("scratch"), trace=Path("run.json")))
 
 class Own(ThreadingBackend):
     def configure(self, n_jobs: int = 1, parallel: Any = None, **backend_kwargs: Any) -> int:

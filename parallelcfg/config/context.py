@@ -23,6 +23,7 @@ from parallelcfg.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from os import PathLike
     from types import TracebackType
 
     from parallelcfg.config.explanation import Explanation
@@ -150,7 +151,7 @@ class parallel_config:  # noqa: N801 - joblib's name
         *,
         n_jobs: int | Unset | None = UNSET,
         verbose: int | Unset = UNSET,
-        temp_folder: str | Unset | None = UNSET,
+        temp_folder: str | PathLike[str] | Unset | None = UNSET,
         max_nbytes: int | str | Unset | None = UNSET,
         mmap_mode: str | Unset | None = UNSET,
         prefer: str | Unset | None = UNSET,
@@ -168,7 +169,7 @@ class parallel_config:  # noqa: N801 - joblib's name
         strict: bool | Unset = UNSET,
         forward_logs: bool | Unset = UNSET,
         seed: int | Unset | None = UNSET,
-        trace: str | Unset | None = UNSET,
+        trace: str | PathLike[str] | Unset | None = UNSET,
         max_jobs: int | Unset | None = UNSET,
         backends: Mapping[str, Mapping[str, object]] | Unset = UNSET,
         **backend_params: object,
