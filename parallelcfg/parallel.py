@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from parallelcfg.backends.shelf import SHELF
 from parallelcfg.config.context import resolve_call
-from parallelcfg.config.snapshot import UNSET, Unset
+from parallelcfg.config.snapshot import UNSET, Config, Unset
 from parallelcfg.engine.launch import launch, open_session
 from parallelcfg.engine.observe import Recorder
 from parallelcfg.engine.plan import make_plan
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from parallelcfg.backends.base import Session
-    from parallelcfg.config.snapshot import Config
     from parallelcfg.engine.plan import Plan
     from parallelcfg.errors import TaskError
     from parallelcfg.report import Report
@@ -211,6 +210,13 @@ class Parallel(Generic[Shape]):
         self._process = 0
         self._in_with = False
         self._busy = threading.Lock()
+
+    if not TYPE_CHECKING:  # a checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            hint = f"; its settings are in config: .config.{name}" if name in Config._fields else ""
+            raise AttributeError(text + hint, name=name, obj=self)
 
     @property
     def config(self) -> Config:

@@ -259,3 +259,14 @@ def test_a_call_may_say_the_tables_of_backends():
         Parallel(backends=3)
     with pytest.raises(ConfigError, match="idle_worker_timeout"):
         Parallel(backend="loky", backends={"loky": {"idle_worker_timout": 7}})
+
+
+def test_a_setting_that_is_asked_for_as_of_joblibs_objects_is_told_where_it_is():
+    loop = Parallel(verbose=0)
+    with pytest.raises(
+        AttributeError, match=r"^'Parallel' object has no attribute 'verbose'; .* \.config\.verbose$"
+    ):
+        loop.verbose  # noqa: B018 - the access is the point
+    with pytest.raises(AttributeError, match=r"^'Parallel' object has no attribute 'foo'$"):
+        loop.foo  # noqa: B018 - as above
+    assert not hasattr(loop, "print_progress")
