@@ -153,8 +153,17 @@ def _changed(text: str, path: tuple[str, ...], value: str) -> str:
 
     document = tomlkit.parse(text)
     _put(document, path, value)
-    written = _ended(tomlkit.dumps(document), text)
+    written = _apart(_ended(tomlkit.dumps(document), text), text, path)
     return _below_its_comment(text, path[-1], value, tomli.loads(written)) or written
+
+
+def _apart(written: str, text: str, path: tuple[str, ...]) -> str:
+    """What tomlkit wrote, with an empty line between a table that is new and the next one."""
+    if path[:-1] in scan(text):
+        return written
+    _, end = scan(written)[path].value
+    following = re.compile(r"(\r?\n)\[").match(written, end)
+    return written if following is None else written[:end] + following[1] + written[end:]
 
 
 def _below_its_comment(text: str, key: str, value: str, meant: object) -> str | None:
@@ -190,14 +199,18 @@ def _content(file: Path) -> bytes:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Replace a file's content in one step, keeping its mode; a link stays a link."""
+    """Replace a file's content in one step, keeping its owner and mode; a link stays a link."""
     try:
         target = file.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
         with _beside(target) as (descriptor, temporary):
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(content)
-            temporary.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+            before = target.stat() if target.exists() else None
+            if before is not None and hasattr(os, "chown"):
+                with contextlib.suppress(PermissionError):  # only root can give files to others
+                    os.chown(temporary, before.st_uid, before.st_gid)
+            temporary.chmod(0o666 & ~_umask() if before is None else before.st_mode & 0o777)
             temporary.replace(target)
     except OSError as error:
         raise ConfigError([Problem(f"can't be written: {error.strerror}", place=str(file))]) from None

@@ -89,6 +89,15 @@ def test_set_writes_to_pyproject_where_that_is_the_projects_file(command):
     assert tomli.loads(file.read_text())["tool"] == {"parallelcfg": {"verbose": 1, "n_jobs": 2}, "other": {}}
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_set_keeps_a_new_table_apart_from_the_next_one(command, end):
+    before = ["[tool.parallelcfg]", "verbose = 1", "", "[tool.other]", "x = 1", ""]
+    file = command.write("pyproject.toml", end.join(before))
+    assert command("set", "n_jobs", "2", "--profile", "night").code == 0
+    new = ["[tool.parallelcfg.profiles.night]", "n_jobs = 2", ""]
+    assert file.read_bytes().decode() == end.join([*before[:3], *new, *before[3:]])
+
+
 def test_set_writes_to_the_users_file_and_to_any_file(command):
     assert command("set", "n_jobs", "2", "--user").code == 0
     assert (command.root.parent / "user/parallel.toml").read_text() == "n_jobs = 2\n"
@@ -157,6 +166,16 @@ def test_set_keeps_the_mode_of_the_file_and_follows_links(command):
     assert (file.read_text(), file.stat().st_mode & 0o777) == ("n_jobs = 5\n", 0o640)
     assert (command.root / "parallel.toml").is_symlink()
     assert sorted(path.name for path in command.root.iterdir()) == [".git", "parallel.toml", "real.toml"]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files to others"
+)
+def test_set_by_root_leaves_a_file_to_its_owner(command):
+    file = command.write("parallel.toml", "n_jobs = 4\n")
+    os.chown(file, 1234, 4321)
+    assert command("set", "n_jobs", "5").code == 0
+    assert (file.stat().st_uid, file.stat().st_gid, file.read_text()) == (1234, 4321, "n_jobs = 5\n")
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=10)
