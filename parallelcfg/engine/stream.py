@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from parallelcfg.core.actions import Fault
 from parallelcfg.core.outcome import Failure
 from parallelcfg.errors import TaskError, TaskFailure
-from parallelcfg.transport.failures import traceback_text, unpack_exception, with_sources
+from parallelcfg.transport.failures import theirs, traceback_text, unpack_exception, with_sources
 from parallelcfg.transport.salvage import PartlyUnreadable, Unreadable
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ def exception_of(error: Fault | BaseException) -> BaseException:
 
     A task's exception keeps its type. It carries a note with the task's index and call, and, where it came
     from another process, a `TaskFailure` with the worker's traceback as its cause. ``StopIteration`` would be
-    taken for the end of a generator, so it comes as a `TaskError`.
+    taken for the end of a generator, so it comes as a `TaskError`. Tracebacks begin with the user's own code.
     """
     if isinstance(error, BaseException):
-        return error
+        return _from_theirs(error)
     if error.failure is None:
         assert error.cause is not None
         return _noted(error.cause, error)
@@ -93,7 +93,11 @@ def exception_of(error: Fault | BaseException) -> BaseException:
         wrapped = _task_error(error)
         wrapped.__cause__ = wrapped.exception
         return wrapped
-    return _noted(exception, error)
+    return _noted(_from_theirs(exception), error)
+
+
+def _from_theirs(exception: BaseException) -> BaseException:
+    return BaseException.with_traceback(exception, theirs(exception.__traceback__))
 
 
 def _task_error(fault: Fault) -> TaskError:

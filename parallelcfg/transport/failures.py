@@ -12,12 +12,26 @@ import linecache
 import pickle
 import re
 import traceback
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-__all__ = ["LONGEST", "pack_exception", "traceback_text", "unpack_exception", "with_sources"]
+if TYPE_CHECKING:
+    from types import TracebackType
 
-#: The modules whose frames stand above a task's.
-_OURS = frozenset({"parallelcfg.worker", "parallelcfg.loop"})
+__all__ = ["LONGEST", "pack_exception", "theirs", "traceback_text", "unpack_exception", "with_sources"]
+
+#: The modules whose frames stand above a task's, or above those of the user's iterator or callback.
+_OURS = frozenset(
+    f"parallelcfg.{name}"
+    for name in (
+        "worker",
+        "loop",
+        "core.tasks",
+        "engine.call",
+        "engine.observe",
+        "progress.bar",
+        "progress.events",
+    )
+)
 _FRAME = re.compile(r'  File "(.+)", line (\d+), in .*')
 
 #: Texts and pickles of exceptions are cut to this many bytes.
@@ -90,16 +104,20 @@ def unpack_exception(packed: BaseException | bytes) -> BaseException:
 
 def traceback_text(error: BaseException) -> str:
     """An exception's traceback as text, without the frames of this package at its top, cut where too long."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__") in _OURS:
-        frames = frames.tb_next
     try:
-        text = "".join(traceback.format_exception(type(error), error, frames))
+        text = "".join(traceback.format_exception(type(error), error, theirs(error.__traceback__)))
         notes = (note for note in getattr(error, "__notes__", ()) if note not in text)
         text += "".join(f"{note}\n" for note in notes)  # Python 3.10 does not print them itself
     except BaseException:
         text = f"{type(error).__qualname__} (its traceback can't be formatted)\n"
     return _cut(text)
+
+
+def theirs(frames: TracebackType | None) -> TracebackType | None:
+    """A traceback without the frames of this package at its top."""
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") in _OURS:
+        frames = frames.tb_next
+    return frames
 
 
 def with_sources(text: str) -> str:

@@ -124,6 +124,7 @@ def test_slips_are_explained(notebook, line, text):
         "set_config(n_jobs=0)",
         "Parallel(prefer='processes', require='sharedmem')",
         "Parallel(n_jobs=2)(delayed(int)(x) for x in 'ab')",
+        "Parallel(n_jobs=2)(int(x) for x in '12')",
         "list(Parallel(n_jobs=2, return_as='generator')(delayed(int)(x) for x in 'ab'))",
     ],
 )
@@ -132,6 +133,22 @@ def test_tracebacks_hide_all_of_this_package_but_the_line_that_raised(notebook, 
     assert "Cell In[" in shown
     assert "skipping hidden" in shown
     assert len(re.findall(r"File .*parallelcfg[/\\]\w+(?:[/\\]\w+)*\.py", shown)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "Parallel(n_jobs=2, backend='threading')(delayed(lambda x: 1 / x)(x) for x in (1, 0))",
+        "Parallel(n_jobs=1)(delayed(lambda x: 1 / x)(x) for x in (1, 0))",
+        "Parallel(n_jobs=2)(delayed(abs)(1 / x) for x in (1, 0))",
+        "def tell(event):\n    1 / 0\nParallel(n_jobs=1, progress=tell)([delayed(abs)(1)])",
+    ],
+    ids=["thread", "one job", "source", "progress"],
+)
+def test_tracebacks_that_end_in_a_cell_hide_all_of_this_package(notebook, source):
+    shown = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(notebook.error(source)["traceback"]))
+    assert shown.count("Cell In[") >= 2
+    assert re.findall(r"File .*parallelcfg[/\\]\w+(?:[/\\]\w+)*\.py", shown) == []
 
 
 def test_a_workers_traceback_has_the_cells_code(notebook):
