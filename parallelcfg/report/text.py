@@ -84,6 +84,8 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "busy", f"{span(report.busy_seconds)}, {amount(report.utilisation)} of the workers' time"
     if report.batch_count:
         sizes = f"{report.smallest:,} to {report.largest:,} tasks, {report.mean_batch_size:.3g} on average"
+        if report.smallest == report.largest:
+            sizes = plural(report.largest, "task")
         yield "batches", f"{report.batch_count:,} of {sizes}"
         each = span(report.overhead_seconds / report.batch_count)
         yield "dispatch overhead", f"{span(report.overhead_seconds)}, {each} per batch"

@@ -74,7 +74,9 @@ def timeline_svg(report: Report) -> str:
         *_axis(seconds, bottom),
     ]
     if not lanes:
-        parts.append(_text(_LEFT, _TOP + 11, "no batch has come back yet", "soft"))
+        parts.append(
+            _text(_LEFT, _TOP + 11, f"no batch has come back{'' if report.ended else ' yet'}", "soft")
+        )
     scale = _PLOT / seconds
     drawn = {name: bars(lane, report.began, scale) for name, lane in lanes.items()}
     one_by_one = sum(map(len, drawn.values())) <= _MANY_BARS
@@ -122,7 +124,11 @@ def _text(x: float, y: float, text: str, classes: str) -> str:
 def _header(report: Report) -> Iterator[str]:
     yield _text(12, 22, headline(report), "ink head")
     busy = f"busy {amount(report.utilisation)}"
-    batches = f"{plural(report.batch_count, 'batch')} of {report.mean_batch_size:.3g} tasks on average"
+    batches = plural(report.batch_count, "batch")
+    if report.batch_count:
+        each = plural(report.largest, "task")
+        average = f"{report.mean_batch_size:.3g} tasks on average"
+        batches += f" of {each if report.smallest == report.largest else average}"
     more = [
         plural(count, noun)
         for count, noun in ((report.failed, "failure"), (report.lost, "lost batch"))

@@ -70,7 +70,15 @@ def test_html_has_a_row_for_each_worker(make_report):
 
 
 def test_no_batch_yet_is_a_picture_too():
-    assert "no batch has come back yet" in Report("loky", 2).to_svg()
+    report = Report("loky", 2)
+    assert "no batch has come back yet" in report.to_svg()
+    report.ended = 1.0
+    assert "no batch has come back<" in report.to_svg()
+
+
+def test_batches_of_one_size_have_no_average(make_report):
+    assert "8 batches of 3 tasks<" in make_report().to_svg()
+    assert "0 batches<" in Report("loky", 2).to_svg()
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 1), st.integers(0, 1)), max_size=60))
