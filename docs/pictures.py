@@ -74,7 +74,7 @@ def table() -> str:
         with using_machine(machine), parallel_config(progress=True, retries=1):
             rows = get_config()._repr_html_()
     rows = re.sub(r"[^<>]*/etc/", "/etc/parallelcfg/", rows)
-    rows = re.sub(rf"[^<>]*{Path(__file__).name}:\d+", "cell 3, line 1", rows)
+    rows = re.sub(rf"[^<>]*{Path(__file__).name}:\d+", "Cell In[3]:1", rows)
     head, *body = rows.split("<tr>")
     return "<tr>".join([head, *body[: SHOWN + 1]]) + "</tbody></table></div>"
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
+from parallelcfg.config.html import table_html
 from parallelcfg.report.text import amount, facts, size, span
 from parallelcfg.report.timeline import timeline_svg
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from parallelcfg.report.summary import Report
 
 __all__ = ["report_html"]
 
 _HEADS = ("worker", "batches", "tasks", "failed", "busy", "wall", "utilisation", "peak memory")
-
-_CELL = '<td style="text-align:left">'  # notebooks would align it right
 
 
 def report_html(report: Report) -> str:
@@ -42,12 +38,5 @@ def report_html(report: Report) -> str:
         )
         for worker in report.workers.values()
     ]
-    known = _table(("", ""), facts(report))
-    return f"{timeline_svg(report)}<details><summary>Details</summary>{known}{_table(_HEADS, rows)}</details>"
-
-
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    body = "".join(f"<tr>{''.join(f'{_CELL}{escape(text)}</td>' for text in row)}</tr>" for row in rows)
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div style="overflow-x: auto">{table}</div>'
+    tables = table_html(("", ""), facts(report)) + table_html(_HEADS, rows)
+    return f"{timeline_svg(report)}<details><summary>Details</summary>{tables}</details>"

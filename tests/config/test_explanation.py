@@ -3,6 +3,7 @@ from __future__ import annotations
 import html
 import inspect
 import json
+import re
 
 import pytest
 
@@ -133,7 +134,14 @@ def test_the_html_of_a_config_has_what_was_said_first(world):
 def test_the_html_of_a_config_says_what_a_ceiling_took(world):
     world.write("system", "max_jobs = 2")
     world.write("project", "n_jobs = 16")
-    assert "<td>2 (clamped by max_jobs; 16 was asked for)</td>" in get_config()._repr_html_()
+    assert ">2 (clamped by max_jobs; 16 was asked for)</td>" in get_config()._repr_html_()
+
+
+def test_notebooks_do_not_align_the_html_right_nor_break_it():
+    for page in (get_config()._repr_html_(), explain("n_jobs")._repr_html_()):
+        cells = re.findall(r"<(?:caption|th|td)[ >][^<]*", page)
+        assert len(cells) > 4
+        assert all('style="text-align:left;white-space:nowrap"' in cell for cell in cells)
 
 
 @pytest.mark.parametrize(
