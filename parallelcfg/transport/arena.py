@@ -7,9 +7,9 @@ import errno
 import os
 from contextlib import suppress
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from parallelcfg.config.callers import warn_caller
+from parallelcfg.config.callers import notebook, warn_caller
 from parallelcfg.errors import ConfigError, SharingWarning
 from parallelcfg.transport.files import free_space, make_folder, owner, remove_folder, save, sweep
 
@@ -24,6 +24,7 @@ _PLENTY = 1 << 30
 
 _folders: set[str] = set()
 _swept: set[str] = set()
+_kernel_ends = False
 
 
 class Arena:
@@ -126,6 +127,10 @@ def make_owned_folder(base: str) -> str:
     if base not in _swept:
         _swept.add(base)
         sweep(base)
+        if (shell := notebook()) is not None:
+            shell.observe(_discard_with_kernel, "exit_now")
+    if _kernel_ends:
+        raise FileNotFoundError(errno.ENOENT, "the kernel ends", base)
     folder = make_folder(base)
     _folders.add(folder)
     return folder
@@ -142,3 +147,15 @@ def discard_folder(folder: str) -> None:
 def _discard_all() -> None:
     for folder in list(_folders):
         discard_folder(folder)
+
+
+def _discard_with_kernel(change: Any) -> None:
+    """A notebook's kernel is told to end.
+
+    It kills its children first, workers included, and waits for them until it is killed itself: no exit
+    handler runs, and no worker cleans up.
+    """
+    global _kernel_ends  # noqa: PLW0603
+    if change["new"]:
+        _kernel_ends = True  # what still runs makes no new ones
+        _discard_all()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,14 +46,20 @@ class Notebook:
         return next(out for out in self.run(source) if out.output_type == "error")
 
 
-@pytest.fixture(scope="module")
-def kernel():
+@contextmanager
+def new_kernel():
     os.environ.pop("PYTEST_CURRENT_TEST")  # with it, ipykernel would let the output of workers go elsewhere
     empty = nbformat.v4.new_notebook()
     client = nbclient.NotebookClient(empty, allow_errors=True, kernel_name="python3", timeout=90)
     with client.setup_kernel():
         notebook = Notebook(client)
         assert notebook.run(PREPARE) == []
+        yield notebook
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    with new_kernel() as notebook:
         yield notebook
 
 
@@ -240,6 +247,20 @@ def test_unloading_takes_everything_back(kernel):
     (shown,) = kernel.run("%parallel")
     assert "not found" in shown.text
     assert kernel.run("%reload_ext parallelcfg") == []
+
+
+def test_no_file_outlives_a_kernel_that_is_shut_down(tmp_path):
+    with new_kernel() as kernel:
+        kernel.run(f"""
+            import numpy as np
+            from parallelcfg import shared_array
+            shared = shared_array(4, temp_folder={str(tmp_path)!r})
+            loop = Parallel(n_jobs=2, return_as="generator", temp_folder={str(tmp_path)!r})
+            arrays = loop(delayed(np.ones)(10**6) for _ in range(4))
+            first = next(arrays)
+        """)
+        assert len(list(tmp_path.iterdir())) == len(["shared", "arrays"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_example_runs(monkeypatch):
