@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Magics", "load_ipython_extension", "unload_ipython_extension"]
 
 _CELL = "%%parallel"
+_COMMANDS = ("%parallel", _CELL)
 _RESET = "reset"
 _MAGIC = Origin("set_config", "%parallel")
 
@@ -47,6 +48,7 @@ class Magics:
         self._shell = shell
         self._session: list[Handle] = []
         self._cell: list[Handle] = []
+        self._matcher = make_matcher()
 
     def load(self) -> None:
         """Register everything with the shell."""
@@ -56,8 +58,11 @@ class Magics:
         shell.register_magic_function(self.begin_cell, "line", "_parallel_cell")
         shell.input_transformers_cleanup.append(self.transform)
         shell.events.register("post_run_cell", self.end_cell)
-        for command in ("%parallel", _CELL):
-            shell.set_hook("complete_command", complete, str_key=command)
+        if self._matcher is not None:
+            shell.Completer.custom_matchers.append(self._matcher)
+        else:
+            for command in _COMMANDS:
+                shell.set_hook("complete_command", _hook, str_key=command)
 
     def unload(self) -> None:
         """Take everything back, settings included."""
@@ -65,6 +70,8 @@ class Magics:
             handle.reset()
         self._shell.input_transformers_cleanup.remove(self.transform)
         self._shell.events.unregister("post_run_cell", self.end_cell)
+        if self._matcher is not None:
+            self._shell.Completer.custom_matchers.remove(self._matcher)
         for kind, name in (("line", "parallel"), ("cell", "parallel"), ("line", "_parallel_cell")):
             del self._shell.magics_manager.magics[kind][name]
 
@@ -141,17 +148,41 @@ def read_options(text: str) -> dict[str, str]:
     return options
 
 
-def complete(shell: object, event: Any) -> list[str]:  # noqa: ARG001 - IPython's signature
-    """Keys, and after ``=`` the values that a key names."""
+def complete(line: str) -> list[str]:
+    """What may follow in a magic's line: keys, and after ``=`` the values that a key names."""
     from parallelcfg.config.keys import KEYS
 
-    last = event.text_until_cursor.split(" ")[-1]
+    last = line.rsplit(" ", maxsplit=1)[-1]
     key, equals, begun = last.partition("=")
     if not equals:
         names = [f"{name}." if key.is_table else f"{name}=" for name, key in KEYS.items()]
         names += [f"backends.{backend}." for backend in known_backends()] if "." in last else [_RESET]
         return [name for name in names if name.startswith(last)]
     return [word for word in (KEYS[key].words if key in KEYS else ()) if word.startswith(begun)]
+
+
+def _hook(shell: object, event: Any) -> list[str]:  # noqa: ARG001 - IPython's signature
+    return complete(event.text_until_cursor)
+
+
+def make_matcher() -> Any:
+    """What completes these commands with `complete`'s words alone; None before IPython 8.6.
+
+    The words of a hook stand below all the names that Python knows.
+    """
+    try:
+        from IPython.core.completer import SimpleCompletion, context_matcher
+    except ImportError:
+        return None
+
+    def parallel_matcher(context: Any) -> dict[str, Any]:
+        command, blank, _ = context.text_until_cursor.lstrip().partition(" ")
+        if command not in _COMMANDS or not blank:
+            return {"completions": []}
+        words = complete(context.text_until_cursor)
+        return {"completions": [SimpleCompletion(word) for word in words], "suppress": True, "ordered": True}
+
+    return context_matcher()(parallel_matcher)
 
 
 def _set(options: dict[str, str]) -> Handle:
