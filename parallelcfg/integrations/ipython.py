@@ -106,13 +106,17 @@ class Magics:
         """Turn ``%%parallel`` in a cell's first line into a line magic that the cell's end undoes.
 
         So the cell remains a cell: its last value is shown, its ``await`` is awaited, its lines keep their
-        numbers.
+        numbers, and its next line may be another cell magic.
         """
         words = lines[0].split(maxsplit=1) if lines else []
         if not words or words[0] != _CELL:
             return lines
         options = words[1].strip() if len(words) > 1 else ""
-        return [f"get_ipython().run_line_magic('_parallel_cell', {options!r})\n", *lines[1:]]
+        from IPython.core import inputtransformer2
+
+        begin = f"get_ipython().run_line_magic('_parallel_cell', {options!r})\n"
+        below: Any = inputtransformer2.cell_magic
+        return [begin, *below(lines[1:])]
 
     def begin_cell(self, text: str) -> None:
         """Set keys until the end of the cell."""

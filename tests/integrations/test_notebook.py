@@ -107,6 +107,13 @@ def test_the_cell_magic_works_below_another_one(notebook):
     assert notebook.value("captured.stdout, get_config().n_jobs") == "('1\\n', 2)"
 
 
+@pytest.mark.parametrize("other", ["%%time", "%%capture captured"])
+def test_the_cell_magic_works_above_another_one(notebook, other):
+    outputs = notebook.run(f"%%parallel n_jobs=1\n{other}\nseen = get_config().n_jobs\n'last'")
+    assert [out.output_type for out in outputs if out.output_type == "error"] == []
+    assert notebook.value("seen, get_config().n_jobs") == "(1, 2)"
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [
