@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parallelcfg import Parallel
 from parallelcfg.report import BatchRecord, Report
 from parallelcfg.report.bars import bars, ticks
 
@@ -109,3 +110,30 @@ def test_matplotlib_draws_the_same_bars(make_report):
         assert [label.get_text() for label in ax.get_yticklabels()] == ["worker-0", "worker-1", "worker-2"]
     finally:
         plt.close(ax.figure)
+
+
+def test_bars_of_matplotlib_that_touch_are_told_apart(make_report):
+    pytest.importorskip("matplotlib").use("Agg")
+    from matplotlib import pyplot as plt
+    from matplotlib.colors import to_rgba
+
+    report = make_report(workers=1, batches=2, failed={(0, 1)})
+    report.history.add(BatchRecord("worker-0", 109.999, 110.0, 0.001, 1, 0, 9))
+    ax = report.plot()
+    try:
+        blue, red = ax.collections
+        assert [tuple(edge) for edge in blue.get_edgecolors()] == [ax.get_facecolor()]
+        assert list(blue.get_linewidths()) == [0.5, 0.0]  # a line would cover the short one
+        assert [tuple(edge) for edge in red.get_edgecolors()] == [to_rgba("tab:red")]
+        assert list(red.get_linewidths()) == [0.5]
+    finally:
+        plt.close(ax.figure)
+
+
+def test_matplotlib_draws_a_call_that_has_not_begun():
+    pytest.importorskip("matplotlib").use("Agg")
+    from matplotlib import pyplot as plt
+
+    ax = Parallel(n_jobs=2).report.plot()
+    assert ax.get_title().startswith("0 tasks on 2 workers")
+    plt.close(ax.figure)
