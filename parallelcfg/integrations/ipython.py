@@ -142,13 +142,14 @@ def read_options(text: str) -> dict[str, str]:
         words = shlex.split(text)
     except ValueError as error:
         raise ConfigError([f"%parallel {text}: {str(error)[:1].lower()}{str(error)[1:]}"]) from None
-    options = {}
+    options: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             hint = f"{_RESET!r} stands alone" if _RESET in words else "without blanks, as in n_jobs=4"
             raise ConfigError([f"%parallel: expected KEY=VALUE, got {word!r} ({hint})"])
-        options[key] = value
+        if options.setdefault(key, value) != value:
+            raise ConfigError([f"%parallel: {key} is said twice, {options[key]!r} and {value!r}"])
     return options
 
 

@@ -120,6 +120,7 @@ def test_the_cell_magic_works_above_another_one(notebook, other):
         ("%parallel n_jbos=3", "unknown key 'n_jbos' (did you mean 'n_jobs'?)"),
         ("%parallel n_jobs=many", "expected an integer other than 0"),
         ("%parallel n_jobs", "expected KEY=VALUE, got 'n_jobs'"),
+        ("%parallel n_jobs=3 n_jobs=4", "n_jobs is said twice, '3' and '4'"),
     ],
 )
 def test_slips_are_explained(notebook, line, text):
