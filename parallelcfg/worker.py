@@ -145,7 +145,9 @@ def _pack(results: Results, dumps: Callable[[object], Any]) -> Reply:
     values = results.values
     try:
         packed = dumps(values)
-    except Exception:  # at least one result can't travel: find which, and send the others
+    except Exception:
+        packed = None
+    if packed is None:  # at least one result can't travel: find which, and send the others
         failed = {position for position, _, _ in failures}
         for position, value in enumerate(values):
             try:

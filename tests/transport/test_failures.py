@@ -70,6 +70,14 @@ def test_what_cannot_be_pickled_has_one_cause_and_no_context():
     assert len(seen) <= 2
 
 
+def test_a_result_that_cannot_be_pickled_has_one_cause_and_no_context():
+    with pytest.raises(TaskNotPicklable) as told:
+        Parallel(n_jobs=2)(delayed(lambda x: (_ for _ in range(x)))(x) for x in range(2))
+    text = str(told.value.__cause__)
+    assert text.count("TaskNotPicklable: ") == 1
+    assert "During handling" not in text
+
+
 @dataclass(frozen=True)
 class Frozen(Exception):
     code: int
