@@ -279,7 +279,8 @@ class Call:
                     outcome = Lost(late, suspect=0)  # too late to stop it, but not to say so
             elif not isinstance(outcome, Lost):
                 outcome = Lost(TypeError(f"expected a session to report a Reply or a Lost, got {outcome!r}"))
-            self._recorder.ended(sent, outcome, live=self._dispatcher.state.live)
+            stopped = isinstance(outcome, Lost) and not self._dispatcher.state.live
+            self._recorder.ended(sent, outcome, stopped=stopped)
             self._show_progress()
             left = self._route(self._dispatcher.done(batch_id, outcome), self._for_driver.put)
         if left:

@@ -81,12 +81,12 @@ class Recorder:
         """There were so many tasks in the iterable."""
         self.report.total = total
 
-    def ended(self, sent: Sent, outcome: Reply | Lost, *, live: bool) -> None:
-        """A batch has ended; not ``live``: after its call. Never called at the same time from two threads."""
+    def ended(self, sent: Sent, outcome: Reply | Lost, *, stopped: bool) -> None:
+        """A batch has ended, or was stopped with its call. Never called at the same time from two threads."""
         report = self.report
         report.feed_seconds += sent.feed
         if not isinstance(outcome, Reply):
-            report.lost += live  # else its worker was stopped together with the call
+            report.lost += not stopped
             return
         now = monotonic()
         ended = outcome.started + outcome.seconds
