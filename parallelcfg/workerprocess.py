@@ -44,6 +44,9 @@ IMPORTING_MAIN = 67
 #: Seconds without work after which a worker keeps nothing of the last call mapped.
 _LINGER = 0.2
 
+#: Seconds that a worker outlives a signal which may have ended its parent too.
+_GRACE = 0.3
+
 
 class Birth(NamedTuple):
     """What a worker is born with.
@@ -86,6 +89,7 @@ def main(connection: Connection, birth: Birth) -> None:
     """
     os.environ.update(birth.env)
     _leave_interrupts_to_parent()
+    _end_after_parent()
     _write_lines()
     if sys.platform != "win32":
         os.register_at_fork(after_in_child=connection.close)  # else a child could outlive us unnoticed
@@ -157,6 +161,33 @@ def _leave_interrupts_to_parent() -> None:
     signal.signal(signal.SIGINT, lambda *_: None)
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked from birth until now
+
+
+def _end_after_parent() -> None:
+    """Outlive the parent for long enough to remove its files, where one signal ends a job as a whole.
+
+    Batch schedulers and service managers send SIGTERM to all processes, a terminal that closes SIGHUP. What
+    is ignored (``nohup``) stays ignored. Processes that tasks fork have nothing to linger for.
+    """
+    if sys.platform == "win32":
+        return
+    both = signal.SIGTERM, signal.SIGHUP
+    ours = [number for number in both if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _end_later)
+
+    def end_at_once() -> None:
+        for number in ours:
+            if signal.getsignal(number) is _end_later:
+                signal.signal(number, signal.SIG_DFL)
+
+    os.register_at_fork(after_in_child=end_at_once)
+
+
+def _end_later(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    time.sleep(_GRACE)  # `_end_with` ends this process meanwhile, if the parent has died too
+    os.kill(os.getpid(), number)
 
 
 def _end_with(parent: int) -> None:

@@ -139,6 +139,25 @@ run((delayed(large)(array) for array in arrays), temp_folder=folder)
     covers(f"parent {ending.name}", backend, "large arguments")
 
 
+@pytest.mark.parametrize("backend", PROCESSES)
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_no_file_outlives_a_job_that_is_ended_as_a_whole(start, backend, ending, tmp_path, covers):
+    source = """
+import numpy
+arrays = [numpy.ones(1 << 20), numpy.ones(1 << 20)]
+tell(2)
+run((delayed(large)(array) for array in arrays), temp_folder=folder)
+"""
+    one = start(source, backend)
+    assert any(name.startswith("parallelcfg") for name in names(tmp_path / "begun"))
+    os.killpg(one.process.pid, ending)  # as batch schedulers and service managers do
+    code, _, errors = one.end()
+    gone(one)
+    assert (code, errors) == (-ending, "")
+    assert [name for name in names(tmp_path / "begun") if not name.startswith("begun")] == []
+    covers(f"group {ending.name}", backend, "large arguments")
+
+
 @pytest.mark.parametrize("phase", [*BUSY, "idle"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_ctrl_c_gives_the_prompt_back(start, backend, phase, within, covers):
