@@ -60,6 +60,10 @@ class Recorder:
             thread=threading.current_thread().name,
         )
         self._trace = plan.config.trace
+        if self._trace is not None:
+            from parallelcfg.report.ending import write_when_terminated
+
+            write_when_terminated()  # here, since the call may begin in a thread of its own
         self._over = False
         self._display = display
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from parallelcfg.report.records import BatchRecord
     from parallelcfg.report.summary import Report
 
-__all__ = ["events", "keep", "write_trace"]
+__all__ = ["events", "keep", "write_kept", "write_trace"]
 
 _CALLS, _WORKERS = 1, 2
 
@@ -154,12 +154,14 @@ class _Traces:
     def write(self, *_: object) -> None:
         with self._lock:
             kept = {path: list(self._reports[path]) for path in self._news}
-            self._news.clear()
         for path, reports in kept.items():
             try:
                 write_trace(path, reports)
             except OSError as error:  # the program is over: nobody is left to catch it
                 sys.stderr.write(f"parallelcfg: the trace {path} can't be written: {error.strerror}\n")
+            with self._lock:
+                if len(self._reports[path]) == len(reports) and all(report.ended for report in reports):
+                    self._news.discard(path)  # no sooner: a signal may interrupt this, or be outlived
 
 
 _traces = _Traces()
@@ -176,3 +178,8 @@ def keep(path: str, report: Report) -> None:
         The call; it may still run.
     """
     _traces.keep(path, report)
+
+
+def write_kept() -> None:
+    """Write the files of `keep` as they are by now."""
+    _traces.write()

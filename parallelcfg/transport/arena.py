@@ -16,7 +16,7 @@ from parallelcfg.transport.files import free_space, make_folder, owner, remove_f
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Arena", "bases", "discard_folder", "make_owned_folder"]
+__all__ = ["Arena", "bases", "discard_all", "discard_folder", "make_owned_folder"]
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the folders in it are private
 #: Where less is free, results need a second folder to fall back on.
@@ -144,7 +144,8 @@ def discard_folder(folder: str) -> None:
 
 
 @atexit.register
-def _discard_all() -> None:
+def discard_all() -> None:
+    """Remove the folders of all calls: this process ends."""
     for folder in list(_folders):
         discard_folder(folder)
 
