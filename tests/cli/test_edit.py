@@ -292,3 +292,13 @@ def test_init_tells_which_of_two_files_of_a_folder_counts(command):
     assert f"note: {file} no longer counts" in command("init").err
     file.write_text("")
     assert "parallel.toml beside it wins" in command("init", "--pyproject").err
+
+
+def test_init_says_of_a_file_that_is_there_that_it_is_there_and_nothing_else(command):
+    file = command.write("parallel.toml", "n_jobs = 2\n")
+    outcome = command("init")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.splitlines() == [
+        "1 problem in the configuration",
+        f"  {file} exists already; edit it, or use parallelcfg set KEY VALUE",
+    ]
