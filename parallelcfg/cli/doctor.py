@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parallelcfg.cli.output import echo, print_table
+from parallelcfg.config.callers import caller_origin
 from parallelcfg.config.context import get_config
 from parallelcfg.config.suggest import suggest
 from parallelcfg.errors import ConfigError
@@ -130,6 +131,8 @@ def _why(parallel: Parallel[Any]) -> str:
     report = parallel.report
     assert report is not None, "the call has run"
     reasons = [*overruled(parallel.config), *map(str, report.substitutions)]
+    here = str(caller_origin("call"))  # some line below this command, of which nobody has asked
+    reasons = [reason.replace(here, "doctor") for reason in reasons]
     return "; ".join(reasons) or f"such a call runs on {parallel.backend_name}"
 
 
@@ -160,13 +163,16 @@ def _folders(config: Config) -> str:
 
 
 def _room(folder: str) -> str:
-    from parallelcfg.transport.files import free_space
+    from parallelcfg.transport.files import free_space, make_folder, remove_folder
 
     try:
+        remove_folder(make_folder(folder))  # room is no good where nothing may be written
         free = free_space(folder)
     except OSError as error:
         return f"can't be used: {error.strerror}"
-    return "room without bound" if free is None else f"{free / 2**30:.1f} GiB free"
+    if free is None:
+        return "room without bound"
+    return f"{free / 2**30:.1f} GiB free" if free >= 2**30 else f"{free / 2**20:.1f} MiB free"
 
 
 def _pools() -> str:

@@ -20,6 +20,22 @@ def test_doctor_reports_the_machine_and_tries_backends(command):
     ]
 
 
+def test_a_folder_that_nothing_can_be_written_to_has_no_room(command, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", folder)
+
+    monkeypatch.setattr("parallelcfg.transport.files.make_folder", refuse)
+    outcome = command("doctor", "--backend", "sequential")
+    assert "can't be used: Permission denied" in outcome.out
+    assert "GiB free" not in outcome.out
+
+
+@pytest.mark.parametrize(("free", "said"), [(64 << 20, "64.0 MiB free"), (3 << 29, "1.5 GiB free")])
+def test_the_small_shared_memory_of_a_container_is_told_in_a_unit_that_fits(command, monkeypatch, free, said):
+    monkeypatch.setattr("parallelcfg.transport.files.free_space", lambda _: free)
+    assert said in command("doctor", "--backend", "sequential").out
+
+
 @pytest.mark.parametrize("name", ["loky", "multiprocessing"])
 def test_process_backends_really_run(command, name):
     assert round_trip(name).outcome == "ok"
@@ -49,6 +65,8 @@ def test_a_backend_that_a_limit_forbids_is_not_called_ok(command, system, said):
     for line in outcome.out.strip().split("\n")[-2:]:
         assert "not tried" in line
         assert said in line
+        assert "doctor asked for" in line
+        assert ".py:" not in line
 
 
 def test_a_failing_backend_is_told_with_code_1(command, monkeypatch):
