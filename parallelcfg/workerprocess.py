@@ -185,8 +185,9 @@ def _end_after_parent() -> None:
 
 
 def _end_later(number: int, _: object) -> None:
-    signal.signal(number, signal.SIG_DFL)
+    signal.signal(number, lambda *_: None)  # who sends it twice would have us end too early after all
     time.sleep(_GRACE)  # `_end_with` ends this process meanwhile, if the parent has died too
+    signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
 

@@ -41,7 +41,7 @@ def _end(number: int, _: object) -> None:
     In a thread that is waited for so long and no longer: the main thread may have been interrupted with a
     lock in its hands. Not `threading.Thread`, whose start takes one itself.
     """
-    signal.signal(number, signal.SIG_DFL)  # a second signal ends the program at once
+    signal.signal(number, lambda *_: None)  # `timeout` and others send it to a process and then to its group
     deadly = os.getpid() != 1  # the first process of a container outlives a signal that it has no handler for
     done = _thread.allocate_lock()
     done.acquire()
@@ -56,6 +56,7 @@ def _end(number: int, _: object) -> None:
 
     _thread.start_new_thread(last, ())
     done.acquire(timeout=_PATIENCE)
+    signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
     signal.signal(number, _end)
 

@@ -77,6 +77,21 @@ def test_a_call_that_gives_a_generator_is_in_it(ended):
     assert len([event for event in found if event["ph"] == "b"]) == 1
 
 
+def test_a_signal_that_comes_twice_does_not_end_the_writing(ended):
+    source = f"""
+from parallelcfg.report import ending
+write = ending.write_kept
+def write_between():
+    os.kill(os.getpid(), signal.SIGTERM)
+    write()
+ending.write_kept = write_between
+{CALL}
+"""
+    code, errors, found = ended(source, signal.SIGTERM)
+    assert (code, errors) == (-signal.SIGTERM, "")
+    assert found
+
+
 def test_a_handler_of_the_programs_own_stays(ended):
     code, _, found = ended(f"signal.signal(signal.SIGTERM, own)\n{CALL}", signal.SIGTERM)
     assert code == 5
