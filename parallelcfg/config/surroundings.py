@@ -128,7 +128,9 @@ def _unknown_profiles(
 ) -> list[Problem]:
     tables = [document.table.get("profiles") for document in documents]
     known = sorted({name for table in tables if isinstance(table, dict) for name in table})
-    listed = f"known are {', '.join(map(repr, known))}" if known else "no file has any"
+    skipped = environ.is_set(environment, environ.NO_CONFIG)
+    none = f"{environ.NO_CONFIG} skips all files" if skipped else "no file has any"
+    listed = f"known are {', '.join(map(repr, known))}" if known else none
     place = f"environment variable {environ.PROFILE}={shorten(environment.get(environ.PROFILE, ''))}"
     return [
         Problem(

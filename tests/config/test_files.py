@@ -102,6 +102,12 @@ def test_an_unknown_profile_is_a_problem_that_lists_the_known_ones(world):
     assert "no profile 'nigth'; known are 'day', 'night' (did you mean 'night'?)" in world.problems()
 
 
+def test_a_profile_of_files_that_are_skipped_is_a_problem_that_says_so(world):
+    world.write("user", "[profiles.night]\nn_jobs = 2")
+    world.environ |= {"PARALLEL_PROFILE": "night", "PARALLEL_NO_CONFIG": "1"}
+    assert "no profile 'night'; PARALLEL_NO_CONFIG skips all files" in world.problems()
+
+
 def test_profiles_that_are_not_selected_are_checked_too(world):
     world.write("project", "[profiles.night]\nn_jobs = 0")
     assert "parallel.toml:2:10: profiles" not in world.problems()
