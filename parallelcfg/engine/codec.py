@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from parallelcfg.core.tasks import Batch
     from parallelcfg.orders import Orders
+    from parallelcfg.transport.apart import Apart
     from parallelcfg.transport.reduce import Sharing
 
 __all__ = ["ApartCodec", "Codec", "LocalCodec", "Refused", "SharingCodec"]
@@ -149,7 +150,7 @@ class _ByteCodec:
 
     def _folded(self, batch: Batch) -> Batch:
         """The batch as it is pickled."""
-        return batch
+        raise NotImplementedError
 
     def _count(self) -> None:
         self.traffic.pickled = self._carrier.bytes_pickled
@@ -177,6 +178,13 @@ class SharingCodec(_ByteCodec):
 
 class ApartCodec(_ByteCodec):
     """For clusters: batches become bytes, large data go through the cluster's own store."""
+
+    def __init__(self, orders: bytes, apart: Apart) -> None:
+        super().__init__(orders, apart)
+        self._apart = apart
+
+    def _folded(self, batch: Batch) -> Batch:
+        return self._apart.folded(batch)
 
     def _work(self, batch_id: int, packed: Any, count: int, patience: float | None) -> Work:
         parcel, handles = packed

@@ -19,7 +19,6 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
-from parallelcfg.core.tasks import Batch
 from parallelcfg.errors import ConfigError
 from parallelcfg.transport import pickling, salvage
 from parallelcfg.transport.pickling import PROTOCOL
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
     from parallelcfg.config.snapshot import Config
+    from parallelcfg.core.tasks import Batch
     from parallelcfg.transport.layout import Array
     from parallelcfg.transport.pickling import BufferCallback, Reducers
 
@@ -107,6 +107,10 @@ class Apart:
         self.bytes_pickled = 0
         self.bytes_shared = 0
 
+    def folded(self, batch: Batch) -> Batch:
+        """The batch with marks in the place of arguments that the user has chosen to send once."""
+        return batch.mapped(self._swap) if self._chosen else batch
+
     def dumps(
         self,
         obj: object,
@@ -128,8 +132,6 @@ class Apart:
         TaskNotPicklable
             If something can't be pickled.
         """
-        if self._chosen and isinstance(obj, Batch):
-            obj = obj.mapped(self._swap)
         data = pickling.dumps(obj, store=self, name=name)
         self.bytes_pickled += len(data)
         taken, self._taken = self._taken, []

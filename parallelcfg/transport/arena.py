@@ -159,4 +159,4 @@ def _discard_with_kernel(change: Any) -> None:
     global _kernel_ends  # noqa: PLW0603
     if change["new"]:
         _kernel_ends = True  # what still runs makes no new ones
-        _discard_all()
+        discard_all()

@@ -138,7 +138,7 @@ def test_chosen_arguments_of_any_type_are_stored_once_and_arrive_as_they_are():
     store = Store()
     store.apart = Apart(get_config(), store.put, [chosen])
     batch = Batch(range(2), (print,), ((chosen, chosen), (1, 2)), ({"key": chosen}, {"key": 3}))
-    got = store.through(batch)
+    got = store.through(store.apart.folded(batch))
     assert got.arguments == ((chosen, chosen), (1, 2))
     assert got.kwargs == ({"key": chosen}, {"key": 3})
     assert store.put_count == 1
