@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parallelcfg import loop
-from parallelcfg.core.tasks import columns
+from parallelcfg.core.gathering import columns
 from parallelcfg.loop import run
 from parallelcfg.orders import Orders
 from parallelcfg.transport.board import POSITION, SINCE

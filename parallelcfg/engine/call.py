@@ -30,9 +30,9 @@ from typing import TYPE_CHECKING, Any, cast
 from parallelcfg.core.actions import Abort, Deliver, Finish, Kill, Limits, Pull, Submit
 from parallelcfg.core.batching import Batcher
 from parallelcfg.core.dispatch import Dispatcher
+from parallelcfg.core.gathering import take
 from parallelcfg.core.messages import iterator_of
 from parallelcfg.core.outcome import Lost, Reply
-from parallelcfg.core.tasks import take
 from parallelcfg.engine.amounts import batch_size, in_flight, total_of
 from parallelcfg.engine.codec import Refused
 from parallelcfg.engine.observe import Sent

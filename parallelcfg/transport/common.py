@@ -11,7 +11,8 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from parallelcfg.core.tasks import Batch, all_the_same
+from parallelcfg.core.gathering import all_the_same
+from parallelcfg.core.tasks import Batch
 from parallelcfg.transport import load
 from parallelcfg.transport.pickling import needs_value
 

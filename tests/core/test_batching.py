@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from parallelcfg.core.actions import Deliver, Finish, Limits, Pull, Submit
 from parallelcfg.core.batching import Batcher
 from parallelcfg.core.dispatch import Dispatcher
+from parallelcfg.core.gathering import columns
 from parallelcfg.core.outcome import Reply
-from parallelcfg.core.tasks import columns
 
 times = st.floats(1e-7, 10.0)
 

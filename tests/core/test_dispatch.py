@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from parallelcfg.core.actions import Abort, Deliver, Fault, Finish, Kill, Limits, Part, Pull, Submit
 from parallelcfg.core.batching import Batcher
 from parallelcfg.core.dispatch import Dispatcher, State
+from parallelcfg.core.gathering import columns
 from parallelcfg.core.outcome import Failure, Lost, Reply
-from parallelcfg.core.tasks import Batch, columns
 from parallelcfg.errors import DeadlineExceeded, TaskTimeout, WorkerLost
 
 if TYPE_CHECKING:
     from random import Random
+
+    from parallelcfg.core.tasks import Batch
 
 
 @dataclass

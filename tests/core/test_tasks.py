@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parallelcfg import delayed
-from parallelcfg.core import tasks as core_tasks
-from parallelcfg.core.tasks import call_text, columns, take
+from parallelcfg.core import gathering
+from parallelcfg.core.gathering import columns, take
+from parallelcfg.core.messages import call_text
 
 values = st.integers() | st.text(max_size=3) | st.none()
 calls = st.tuples(
@@ -53,12 +54,12 @@ def test_mapping_reaches_every_argument(tasks):
 
 @given(mixed, st.integers(1, 30), st.integers(1, 4))
 def test_taking_in_slices_gives_what_one_slice_gives(tasks, size, slice_size):
-    before, core_tasks._SLICE = core_tasks._SLICE, slice_size
+    before, gathering._SLICE = gathering._SLICE, slice_size
     try:
         source = iter(tasks)
         batch, exhausted = take(source, size, 10)
     finally:
-        core_tasks._SLICE = before
+        gathering._SLICE = before
     assert batch is not None
     assert list(batch.calls()) == tasks[:size]
     assert exhausted is (size > len(tasks))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from parallelcfg import Parallel, delayed
-from parallelcfg.core.tasks import columns
+from parallelcfg.core.gathering import columns
 from parallelcfg.errors import TaskNotPicklable
 from parallelcfg.transport import load
 from parallelcfg.transport.common import Common
