@@ -25,7 +25,7 @@ _OURS = frozenset(
     for name in (
         "worker",
         "loop",
-        "core.tasks",
+        "core.gathering",
         "engine.call",
         "engine.observe",
         "progress.bar",
