@@ -17,6 +17,7 @@ PREPARE = """
 %load_ext parallelcfg
 from parallelcfg import Parallel, delayed, get_config, set_config
 import asyncio
+import parallelcfg
 """
 
 pytestmark = [
