@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +121,30 @@ class Rude:
 @given(st.lists(values | st.just(Rude()) | st.binary(max_size=300), max_size=8))
 def test_the_text_of_a_call_is_short_and_never_fails(args):
     assert len(call_text(Rude(), args, {"key": Rude()})) <= 120
+
+
+class Counter:
+    def add(self, number):
+        return number
+
+
+def test_a_method_is_kept_once_though_it_is_made_anew_for_each_task():
+    one, other = Counter(), Counter()
+    assert len(columns(0, [delayed(one.add)(i) for i in range(9)]).functions) == 1
+    assert len(columns(0, [delayed(each.add)(0) for each in (one, other)]).functions) == 2
+
+
+def test_delayed_gives_each_function_its_own_tasks_in_turn():
+    functions = [call_text, columns, call_text, take, take]
+    assert [delayed(function)()[0] for function in functions] == functions
+
+
+def test_delayed_keeps_no_closure_alive():
+    def local():
+        return None
+
+    dropped = weakref.ref(local)
+    delayed(local)()
+    del local
+    gc.collect()
+    assert dropped() is None
