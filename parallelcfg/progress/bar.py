@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Bar", "have_tqdm"]
 
 _UP = "\x1b[A"
+_PACE = 0.1  # seconds between two looks, as long as tqdm leaves between two drawings
 
 
 def have_tqdm() -> bool:
@@ -36,22 +38,26 @@ class Bar:
     def __init__(self, position: int | None = None) -> None:
         self._position = position
         self._bar: Any = None
+        self._due = 0.0
 
     def show(self, event: ProgressEvent) -> None:
         """The call has begun, or a batch has ended."""
-        if self._bar is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a notebook without ipywidgets gets a bar of text
-                from tqdm.auto import tqdm
+        if self._bar is not None and event.elapsed < self._due:
+            self._bar.n = event.done  # for tqdm's thread, which redraws what has stood for long
+            return
+        self._due = event.elapsed + _PACE
+        self._draw(event)
 
-                self._bar = tqdm(
-                    total=event.total,
-                    unit="task",
-                    dynamic_ncols=True,
-                    position=self._position,
-                    leave=None,
-                    file=None if self._position is None else _ThereAndBack(),
-                )
+    def _draw(self, event: ProgressEvent) -> None:
+        if self._bar is None:
+            self._bar = _tqdm()(
+                total=event.total,
+                unit="task",
+                dynamic_ncols=True,
+                position=self._position,
+                leave=None,
+                file=None if self._position is None else _ThereAndBack(),
+            )
             if self._bar.pos == 0:
                 self._bar.leave = True  # tqdm's own choice, which its widget does not know
         if event.total != self._bar.total:
@@ -60,12 +66,22 @@ class Bar:
             named = {"failed": event.failed, "retried": event.retried}
             counts = ", ".join(f"{name} {count:,}" for name, count in named.items() if count)
             self._bar.set_postfix_str(counts, refresh=False)
-        self._bar.update(event.done - self._bar.n)
+        self._bar.n = event.done
+        self._bar.update(0)  # draws what has changed since it last drew
 
     def stop(self, event: ProgressEvent) -> None:
         """The call is over, one way or another."""
-        self.show(event)
+        self._draw(event)
         self._bar.close()
+
+
+@cache
+def _tqdm() -> Any:
+    """The class of bars that suits the terminal or the notebook."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a notebook without ipywidgets gets a bar of text
+        from tqdm.auto import tqdm
+    return tqdm
 
 
 class _ThereAndBack:
