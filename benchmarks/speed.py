@@ -11,12 +11,16 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time
+from typing import TYPE_CHECKING
 
 import joblib
 from loky import get_reusable_executor
 
 import parallelcfg
 from benchmarks.harness import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 JOBS = 2
 
@@ -40,6 +44,11 @@ def _ours(backend: str, function, arguments, **keys) -> list:
 
 def _joblib(backend: str, function, arguments) -> list:
     return joblib.Parallel(n_jobs=JOBS, backend=backend)(joblib.delayed(function)(x) for x in arguments)
+
+
+def _unknown(arguments: list) -> Iterator:
+    """The arguments, by an iterator that does not tell how many there are."""
+    yield from arguments
 
 
 def _chunk(function, arguments: list) -> list:
@@ -186,19 +195,25 @@ def efficiency() -> list[Workload]:
     found = []
     for name, (lengths, goals) in mixes.items():
         ideal = sum(lengths) / JOBS
-        found.append(
-            Workload(
-                name,
-                "share of ideal",
-                {
-                    "parallelcfg": partial(_discard, _ours, "loky", spin, lengths),
-                    "joblib": partial(_discard, _joblib, "loky", spin, lengths),
-                    "ideal": lambda ideal=ideal: ideal,
-                },
-                amount=ideal,
-                goals={"joblib": 1.0, **goals},
+        for told, goals_then in (("", goals), (", number not known", {})):
+            hand_out = _unknown if told else list
+            found.append(
+                Workload(
+                    name + told,
+                    "share of ideal",
+                    {
+                        "parallelcfg": lambda hand_out=hand_out, lengths=lengths: _discard(
+                            _ours, "loky", spin, hand_out(lengths)
+                        ),
+                        "joblib": lambda hand_out=hand_out, lengths=lengths: _discard(
+                            _joblib, "loky", spin, hand_out(lengths)
+                        ),
+                        "ideal": lambda ideal=ideal: ideal,
+                    },
+                    amount=ideal,
+                    goals={"joblib": 1.0, **goals_then},
+                )
             )
-        )
     return found
 
 

@@ -20,6 +20,9 @@ __all__ = ["Batcher"]
 _OVERHEAD_RATIO = 50.0
 #: Bounds of a batch's computing time, in seconds.
 _SHORTEST, _LONGEST = 0.01, 0.2
+#: The lower bound rises to this: at once where the end is in sight, since batches shrink towards it; else as slowly
+#: as this share of the time so far, which may be lost if the end comes when a worker has just begun a batch.
+_STEADY, _AT_STAKE = 0.05, 0.04
 #: What the parent may spend on one batch, in seconds: below it, workers start early and finish together.
 _FEED = 0.005
 #: What handing batches over may take of the parent's time, where many workers live on one parent. Taking them
@@ -30,7 +33,7 @@ _FINEST = 0.001
 #: A batch may outgrow the largest one measured so far by this factor; should it be too much, patience ends.
 _GROWTH = 256
 #: A worker returns an automatic batch unfinished after this many times its planned computing time.
-_PATIENCE = 4.0
+_PATIENCE = 3.0
 #: What older measurements still weigh after each new one.
 _FADING = 0.7
 
@@ -46,6 +49,8 @@ class Batcher:
         How many batches can run at once.
     ceiling : int or None
         No automatic batch is larger, where something else bounds it (unread results).
+    end_in_sight : bool
+        Whether `size` will be told how many tasks remain.
 
     Examples
     --------
@@ -61,21 +66,30 @@ class Batcher:
         "_ceiling",
         "_compute",
         "_count",
+        "_end_in_sight",
         "_feed",
         "_fixed",
         "_handing",
         "_largest",
         "_overhead",
+        "_spent",
         "workers",
     )
 
     def __init__(
-        self, batch_size: int | str | Callable[[], int], workers: int, ceiling: int | None = None
+        self,
+        batch_size: int | str | Callable[[], int],
+        workers: int,
+        ceiling: int | None = None,
+        *,
+        end_in_sight: bool = False,
     ) -> None:
         self._fixed = None if isinstance(batch_size, str) else batch_size
         self.workers = workers
         self._ceiling = ceiling
+        self._end_in_sight = end_in_sight
         self._largest = 0
+        self._spent = 0.0
         self._count = 0.0
         self._compute = 0.0
         self._feed = 0.0
@@ -86,7 +100,9 @@ class Batcher:
         """Computing time that an automatic batch aims at, in seconds."""
         # The parent hands over one batch for each worker in that time.
         least = 0.0 if self._handing == float("inf") else self.workers * self._handing / _HANDING
-        return max(least, min(_LONGEST, max(_SHORTEST, _OVERHEAD_RATIO * min(self._overhead, _LONGEST))))
+        bearable = _STEADY if self._end_in_sight else min(_STEADY, _AT_STAKE * self._spent / self.workers)
+        enough = max(_SHORTEST, bearable, _OVERHEAD_RATIO * min(self._overhead, _LONGEST))
+        return max(least, min(_LONGEST, enough))
 
     @property
     def patience(self) -> float | None:
@@ -145,6 +161,7 @@ class Batcher:
         # Sums, not means of means: a batch of a thousand tasks says more than one of a single task.
         self._count = _FADING * self._count + count
         self._compute = _FADING * self._compute + compute
+        self._spent += compute
         self._feed = _FADING * self._feed + feed
         self._largest = max(self._largest, count)
         self._overhead = min(self._overhead, max(overhead, 0.0))

@@ -107,6 +107,7 @@ class Call:
             batch_size(plan),
             session.workers,
             config.max_pending_results,
+            end_in_sight=total is not None,
         )
         self._patient = self._batcher.patience is None or self._traits.in_caller
         self._watch = Watch(config, session, times_tasks=self._traits.times_tasks)

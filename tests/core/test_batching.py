@@ -71,6 +71,19 @@ class TestRules:
         batcher.workers = 10
         assert batcher.size(None) == 5
 
+    def test_batches_are_longer_where_they_can_shrink_towards_the_end(self):
+        batcher = Batcher("auto", workers=2, end_in_sight=True)
+        batcher.observe(10, compute=0.01, feed=1e-5, overhead=2e-4)
+        sizes = [batcher.size(remaining) for remaining in (10_000, 100, 10, 1)]
+        assert sizes == [50, 25, 2, 1]
+
+    def test_batches_grow_with_what_was_done_where_the_end_may_come_any_time(self):
+        batcher, sizes = Batcher("auto", workers=2), []
+        for seconds in (0.01, 1.0, 1.0, 10.0):
+            batcher.observe(int(seconds * 1000), seconds, 1e-5, 2e-4)
+            sizes.append(batcher.size(None))
+        assert sizes == [10, 20, 40, 50]
+
     def test_what_is_slow_to_pack_is_not_lumped_together(self):
         batcher = Batcher("auto", workers=2)
         batcher.observe(1, compute=1e-6, feed=0.02, overhead=1e-3)
@@ -86,11 +99,11 @@ class Machine:
     feed: float = 2e-6
 
 
-def makespan(lengths: list[float], machine: Machine) -> float:
+def makespan(lengths: list[float], machine: Machine, *, known: bool = True) -> float:
     """Seconds from the first pull to the last result, in simulated time."""
-    batcher = Batcher("auto", machine.workers)
+    batcher = Batcher("auto", machine.workers, end_in_sight=known)
     limits = Limits(in_flight=2 * machine.workers)
-    dispatcher = Dispatcher(batcher, limits, ordered=True, total=len(lengths))
+    dispatcher = Dispatcher(batcher, limits, ordered=True, total=len(lengths) if known else None)
     now, parent_free = 0.0, 0.0
     free = [0.0] * machine.workers  # when each worker will have ended what it has
     events: list[tuple[float, int, Reply, float]] = []
@@ -125,13 +138,13 @@ def makespan(lengths: list[float], machine: Machine) -> float:
         todo.extend(dispatcher.done(batch_id, reply))
 
 
-def efficiency(lengths: list[float], machine: Machine) -> float:
+def efficiency(lengths: list[float], machine: Machine, *, known: bool = True) -> float:
     """How near this comes to single tasks at no cost, each in its turn to the first worker that is free."""
     free = [0.0] * machine.workers
     for length in lengths:
         heapq.heappush(free, heapq.heappop(free) + length)
     ideal = max(*free, machine.feed * len(lengths))
-    return ideal / makespan(lengths, machine)
+    return ideal / makespan(lengths, machine, known=known)
 
 
 def heavy_tailed(count: int, mean: float) -> list[float]:
@@ -161,7 +174,13 @@ WORK = {
 @pytest.mark.parametrize("workers", [2, 8])
 @pytest.mark.parametrize("work", WORK)
 def test_automatic_batches_come_near_the_ideal(work, workers):
-    assert efficiency(WORK[work], Machine(workers)) > 0.95
+    assert efficiency(WORK[work], Machine(workers)) > 0.96
+
+
+@pytest.mark.parametrize("workers", [2, 8])
+@pytest.mark.parametrize("work", WORK)
+def test_automatic_batches_come_near_the_ideal_without_a_known_length(work, workers):
+    assert efficiency(WORK[work], Machine(workers), known=False) > 0.94
 
 
 @pytest.mark.parametrize("work", ["trivial", "short"])
