@@ -3,7 +3,8 @@
 ::
 
     parent ── (function, payload) ──▶ serve ──▶ Reply or Lost ──▶ parent
-                                        └─────── log records ───▶ parent
+                                       │└─────── log records ───▶ parent
+                                       └──────── None, to ask ──▶ parent ── answer ──▶ serve
 
 One connection joins each worker with the thread of the parent that drives it. Nothing is shared with other
 workers, so that a worker may die at any moment, in the middle of a message too, and disturbs nobody.
@@ -98,6 +99,7 @@ def main(connection: Connection, birth: Birth) -> None:
         faulthandler.enable(sys.__stderr__)
     channel = _Channel(connection)
     worker.start(birth.seat, birth.depth, channel.send)
+    load.ask_with(channel.ask)
     try:
         initializer, initargs = pickle.loads(birth.setup)
         if initializer is not None:
@@ -127,6 +129,11 @@ class _Channel:
         data = pickle.dumps(message, PROTOCOL)
         with self._lock:
             self._connection.send_bytes(data)
+
+    def ask(self) -> Any:
+        """Ask the parent for what goes with the batch that runs; by the thread that serves."""
+        self.send(None)
+        return pickle.loads(self._connection.recv_bytes())
 
     def serve(self) -> None:
         """Run batches until the parent hangs up."""

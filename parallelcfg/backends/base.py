@@ -49,6 +49,9 @@ class Traits(NamedTuple):
         Calls inside tasks may use it again, and do so where nobody names a backend.
     hears_calls : bool
         Sessions are `HearingSession`: they are told when each call begins and ends.
+    answers : bool
+        Workers may ask for something in the middle of a batch (None, sent to the parent), and get what
+        `Work.answer` says.
     """
 
     shares_memory: bool = False
@@ -63,6 +66,7 @@ class Traits(NamedTuple):
     cluster: bool = False
     nests: bool = False
     hears_calls: bool = False
+    answers: bool = False
 
 
 class Work(NamedTuple):
@@ -76,11 +80,14 @@ class Work(NamedTuple):
         Bytes for backends that use processes, the batch itself for those that share memory.
     handles : tuple
         What `ClusterSession.put` made of large data. After the payload, ``run`` takes what each stands for.
+    answer : callable, optional
+        Says what the worker may ask for; stays in the caller's process. See `Traits.answers`.
     """
 
     run: Callable[..., Reply | Lost]
     payload: Any
     handles: tuple[Any, ...] = ()
+    answer: Callable[[], Any] | None = None
 
     def __call__(self) -> Reply | Lost:
         """Run the batch, here and now."""

@@ -48,7 +48,7 @@ class LokyBackend:
     """
 
     name = "loky"
-    traits = Traits(uses_processes=True, can_kill_running=True)
+    traits = Traits(uses_processes=True, can_kill_running=True, answers=True)
 
     def __init__(
         self,

@@ -113,7 +113,7 @@ class WorkerProcess:
                 if not begun:
                     self._send(_message(assignment))
                 begun = False
-                outcome = self._receive()
+                outcome = self._receive(assignment)
             except (EOFError, OSError):
                 lost = self._bury(assignment.batch_id)
                 if fresh:  # nobody's fault but its own: a second try would end the same way
@@ -176,13 +176,17 @@ class WorkerProcess:
         assert self._connection is not None
         self._connection.send_bytes(message)
 
-    def _receive(self) -> Reply | Lost:
+    def _receive(self, assignment: Assignment) -> Reply | Lost:
         assert self._connection is not None
         while True:
-            answer = pickle.loads(self._connection.recv_bytes())
-            if not isinstance(answer, dict):
-                return answer  # type: ignore[no-any-return]  # a worker sends no third kind of message
-            replay(answer)
+            message = pickle.loads(self._connection.recv_bytes())
+            if isinstance(message, dict):
+                replay(message)
+            elif message is None:
+                answer = assignment.work.answer
+                self._send(pickle.dumps(None if answer is None else answer(), PROTOCOL))
+            else:
+                return message  # type: ignore[no-any-return]  # a worker sends no fourth kind of message
 
     def _bury(self, batch_id: int) -> Lost:
         """Reap a worker that is gone, and say what it was doing."""

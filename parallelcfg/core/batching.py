@@ -20,8 +20,8 @@ __all__ = ["Batcher"]
 _OVERHEAD_RATIO = 50.0
 #: Bounds of a batch's computing time, in seconds.
 _SHORTEST, _LONGEST = 0.01, 0.2
-#: The lower bound rises to this: at once where the end is in sight, since batches shrink towards it; else as slowly
-#: as this share of the time so far, which may be lost if the end comes when a worker has just begun a batch.
+#: The lower bound rises to this: at once where the end is in sight, since batches shrink towards it; else as
+#: slowly as this share of the time so far, which is lost if the end comes just after a worker began a batch.
 _STEADY, _AT_STAKE = 0.05, 0.04
 #: What the parent may spend on one batch, in seconds: below it, workers start early and finish together.
 _FEED = 0.005

@@ -161,19 +161,31 @@ class _ByteCodec:
 
 
 class SharingCodec(_ByteCodec):
-    """For backends that use processes: large data go through the arena."""
+    """For backends that use processes: large data go through the arena.
 
-    def __init__(self, orders: bytes, sharing: Sharing) -> None:
+    Parameters
+    ----------
+    orders : bytes
+        The call's orders, pickled.
+    sharing : Sharing
+        The carrier.
+    answers : bool
+        Workers can ask for the folders of the arena: see `Traits.answers`.
+    """
+
+    def __init__(self, orders: bytes, sharing: Sharing, *, answers: bool) -> None:
         super().__init__(orders, sharing)
         self._sharing = sharing
+        self._answer = sharing.folders if answers else None
         self._common = Common(sharing)
 
     def _folded(self, batch: Batch) -> Batch:
         return self._common.folded(batch)
 
     def _work(self, batch_id: int, packed: Any, count: int, patience: float | None) -> Work:
-        ticket = self._sharing.ticket
-        return Work(worker.run_bytes, (batch_id, self._orders, ticket, packed, count, patience))
+        ticket = self._sharing.ticket if self._answer is None else self._sharing.open_ticket
+        payload = (batch_id, self._orders, ticket, packed, count, patience)
+        return Work(worker.run_bytes, payload, answer=self._answer)
 
 
 class ApartCodec(_ByteCodec):

@@ -82,7 +82,7 @@ def _codec(plan: Plan, session: Session) -> Codec:
 
     # No file reaches another host, so there everything travels in the pickle
     sharing = Sharing(plan.config._replace(max_nbytes=None) if traits.multi_host else plan.config)
-    return SharingCodec(plan.packed_orders, sharing)
+    return SharingCodec(plan.packed_orders, sharing, answers=traits.answers)
 
 
 def open_session(plan: Plan) -> Session:

@@ -86,6 +86,11 @@ class Arena:
             raise ConfigError(text)
         warn_caller(text, SharingWarning)
 
+    @property
+    def begun(self) -> bool:
+        """Whether it has a folder."""
+        return bool(self._made)
+
     def close(self) -> None:
         """Remove everything. Idempotent."""
         with self._lock:

@@ -40,18 +40,22 @@ class Ticket(NamedTuple):
 
     Parameters
     ----------
-    folders : tuple of str
-        Private folders, in the order of preference.
+    call : int
+        Its number, in the parent.
+    folders : tuple of str or None
+        Private folders, in the order of preference; None: the parent makes them when it is asked.
     threshold : int or None
         Size in bytes of a large result; None: none is large.
     """
 
-    folders: tuple[str, ...]
+    call: int
+    folders: tuple[str, ...] | None
     threshold: int | None
 
 
 _bases: set[str] = set()
 _expected: Ticket | None = None
+_ask: Callable[[], tuple[str, ...] | None] | None = None
 
 
 def loads(data: bytes) -> Any:
@@ -130,11 +134,30 @@ def explain_read_only(error: BaseException) -> str | None:
 def expect(ticket: Ticket | None) -> None:
     """A batch of this call comes: keep in mind where the parent of this worker has its folders."""
     global _expected  # noqa: PLW0603 - the batches of a call come with the same ticket
-    if ticket is not None and ticket != _expected:
-        _expected = ticket
-        if holds():
-            let_go()  # the last call is over
-        _bases.update(map(os.path.dirname, ticket.folders))
+    if ticket is None or ticket == _expected:
+        return
+    if holds() and (_expected is None or ticket.call != _expected.call):
+        let_go()  # the last call is over
+    if _expected is None or ticket.call != _expected.call or ticket.folders is not None:
+        _expected = ticket  # an answer of the parent's stays in it
+    _bases.update(map(os.path.dirname, ticket.folders or ()))
+
+
+def ask_with(ask: Callable[[], tuple[str, ...] | None]) -> None:
+    """From now on the parent of this worker can be asked for folders."""
+    global _ask  # noqa: PLW0603 - a process has one parent
+    _ask = ask
+
+
+def _folders_of(ticket: Ticket) -> tuple[str, ...]:
+    """The folders of a call, for which the parent is asked once at the most."""
+    if ticket.folders is not None:
+        return ticket.folders
+    known = _expected
+    if known is None or known.call != ticket.call or known.folders is None:
+        known = ticket._replace(folders=(_ask() if _ask is not None else None) or ())
+        expect(known)
+    return known.folders or ()
 
 
 def remove_orphans() -> None:
@@ -148,7 +171,7 @@ class _Results(FileStore):
 
     def __init__(self, ticket: Ticket) -> None:
         super().__init__(ticket.threshold)
-        self._folders = ticket.folders
+        self._ticket = ticket
         # What was stored, by identity or address, and the object itself: it keeps others from getting these.
         self._done: dict[Hashable, tuple[object, Any]] = {}
         self._paths: list[str] = []
@@ -195,7 +218,7 @@ class _Results(FileStore):
 
     def _write(self, chunks: Callable[[], Iterable[memoryview]], nbytes: int) -> str | None:
         note = ""
-        for folder in self._folders:
+        for folder in _folders_of(self._ticket):
             try:
                 path = save(folder, "result", chunks, nbytes)
             except OSError as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import deque
 from contextlib import suppress
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from parallelcfg.transport.layout import Array
 
 __all__ = ["Sharing"]
+
+_numbers = itertools.count()
 
 
 class Sharing(FileStore):
@@ -50,7 +53,8 @@ class Sharing(FileStore):
         self._user: Hashable = None
         self._count = 0
         self._kept: dict[str, mmap] = {}
-        self._ticket: Ticket | None = None
+        self._number = next(_numbers)
+        self._ticket = self._open_ticket = None if enabled else Ticket(self._number, (), None)
         self._sent = self._received = 0
         self._sent_shared = self._received_shared = 0
 
@@ -68,9 +72,22 @@ class Sharing(FileStore):
     def ticket(self) -> Ticket:
         """What workers need to send large results: with the first look at it the call's folder is made."""
         if self._ticket is None:
-            folders = () if self._threshold is None else self._arena.folders()
-            self._ticket = Ticket(folders, self._threshold if folders else None)
+            folders = self.folders()
+            self._ticket = Ticket(self._number, folders, self._threshold if folders else None)
         return self._ticket
+
+    @property
+    def open_ticket(self) -> Ticket:
+        """The same for workers that can ask for `folders`; the call may never need one."""
+        if self._ticket is None and self._arena.begun:
+            return self.ticket
+        if self._open_ticket is None:
+            self._open_ticket = Ticket(self._number, None, self._threshold)
+        return self._ticket or self._open_ticket
+
+    def folders(self) -> tuple[str, ...]:
+        """Where workers may put large results; none where nothing is shared, or nobody waits any more."""
+        return () if self._threshold is None else self._arena.folders()
 
     def dumps(self, obj: object, *, user: Hashable = None, name: str | None = "object") -> bytes:
         """Pickle something for workers.
