@@ -1,7 +1,8 @@
 """The loop in which tasks run, whoever runs it: a thread, a worker process, the caller.
 
 It notes on the board which task runs, and since when; it returns a batch unfinished when the patience for it
-is over. Short tasks would take twice as long with that, so the clock is looked at once for several of them.
+is over. Short tasks would take twice as long with that, so the clock is looked at once for several of them,
+and nothing is noted where nobody is going to read it.
 """
 
 from __future__ import annotations
@@ -75,7 +76,12 @@ def run(board: Board, batch_id: int, batch: Batch, orders: Orders, patience: flo
             with numbered(batch, orders.stream) as calls:
                 failures = _run_all(_general(calls, values, cell), values, len(batch), orders, cell, limit)
         else:
-            advance = _simple(batch, values, cell) if batch.simple else _general(batch.calls(), values, cell)
+            if not batch.simple:
+                advance = _general(batch.calls(), values, cell)
+            elif board.outlives or orders.timed:
+                advance = _simple(batch, values, cell)
+            else:
+                advance = _unnoted(batch, values)
             failures = _run_all(advance, values, len(batch), orders, cell, limit)
     finally:
         board.end(batch_id)
@@ -89,6 +95,18 @@ def _simple(batch: Batch, values: list[Any], cell: Any) -> _Advance:
 
     def advance(count: int) -> None:
         for cell[position], argument in islice(arguments, count):
+            append(function(argument))
+
+    return advance
+
+
+def _unnoted(batch: Batch, values: list[Any]) -> _Advance:
+    """The same where nobody asks which task runs."""
+    function, arguments, append = batch.functions[0], iter(batch.arguments[0]), values.append
+    size = len(batch)
+
+    def advance(count: int) -> None:
+        for argument in arguments if count >= size else islice(arguments, count):
             append(function(argument))
 
     return advance

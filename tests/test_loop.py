@@ -16,7 +16,8 @@ class OneCell:
 
     ordinal = None
 
-    def __init__(self):
+    def __init__(self, *, outlives=True):
+        self.outlives = outlives
         self.cell = [0.0, 0.0, 0.0, 0.0]
 
     def begin(self, batch_id):
@@ -56,6 +57,11 @@ def with_one(function, count):
     return columns(0, [(function, (index,), {}) for index in range(count)])
 
 
+@pytest.fixture(params=[True, False], ids=["read later", "read by nobody"])
+def any_board(request):
+    return OneCell(outlives=request.param)
+
+
 def with_two(function, count):
     return columns(0, [(function, (index, None), {}) for index in range(count)])
 
@@ -88,31 +94,51 @@ def test_what_is_timed_finds_its_own_start_noted(board, clock):
     assert run(board, 1, batch, orders(timed=True), 60).values == [True] * 50
 
 
-def test_nothing_is_begun_when_patience_is_over(board, clock):
+def test_nothing_is_begun_when_patience_is_over(any_board, clock):
     batch = columns(0, [(clock.work, (1.0,), {})] * 50)
-    assert run(board, 1, batch, orders(), 4.5).values == [1.0] * 5
+    assert run(any_board, 1, batch, orders(), 4.5).values == [1.0] * 5
 
 
-def test_tasks_that_grow_long_overstep_patience_by_a_few(board, clock):
+def test_tasks_that_grow_long_overstep_patience_by_a_few(any_board, clock):
     lengths = [1e-9] * 100 + [10.0] * 100
     batch = columns(0, [(clock.work, (length,), {}) for length in lengths])
-    ran = len(run(board, 1, batch, orders(), 1.0).values)
+    ran = len(run(any_board, 1, batch, orders(), 1.0).values)
     assert 100 < ran <= 100 + loop._MANY
 
 
 @pytest.mark.parametrize("batch_of", [with_one, with_two])
-def test_stop_iteration_is_a_failure_like_any_other(board, batch_of):
+def test_stop_iteration_is_a_failure_like_any_other(any_board, batch_of):
     def stop_at_three(index, *_):
         if index == 3:
             raise StopIteration(index)
         return index
 
-    results = run(board, 1, batch_of(stop_at_three, 6), orders(stop=False), None)
+    results = run(any_board, 1, batch_of(stop_at_three, 6), orders(stop=False), None)
     assert results.values == [0, 1, 2, None, 4, 5]
     assert [(at, type(error)) for at, error in results.failures] == [(3, StopIteration)]
 
 
-def test_a_failure_ends_a_batch_whose_call_it_ends(board):
-    results = run(board, 1, columns(0, [(int, (text,), {}) for text in ("1", "x", "2")]), orders(), None)
+def test_a_failure_ends_a_batch_whose_call_it_ends(any_board):
+    results = run(any_board, 1, columns(0, [(int, (text,), {}) for text in ("1", "x", "2")]), orders(), None)
     assert results.values == [1, None]
     assert len(results.failures) == 1
+
+
+def test_where_nobody_reads_it_no_position_is_noted_unless_tasks_are_timed():
+    board = OneCell(outlives=False)
+    board.cell[POSITION] = -1
+    run(board, 1, with_one(abs, 5), orders(), None)
+    assert board.cell[POSITION] == -1
+    run(board, 1, with_one(abs, 5), orders(timed=True), None)
+    assert board.cell[POSITION] == 4
+
+
+def test_a_batch_goes_on_after_a_failure_whoever_reads(any_board):
+    def fail_at_odd(index):
+        if index % 2:
+            raise KeyError(index)
+        return index
+
+    results = run(any_board, 1, with_one(fail_at_odd, 6), orders(stop=False), None)
+    assert results.values == [0, None, 2, None, 4, None]
+    assert [at for at, _ in results.failures] == [1, 3, 5]

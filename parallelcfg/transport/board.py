@@ -51,6 +51,10 @@ class Board(Protocol):
     """What a worker writes to, and the parent reads."""
 
     @property
+    def outlives(self) -> bool:
+        """Whether it tells what a worker was doing when it died."""
+
+    @property
     def ordinal(self) -> int | None:
         """Number of the calling worker among its fellows, from 0; None where it has none."""
 
@@ -63,6 +67,8 @@ class Board(Protocol):
 
 class LocalBoard:
     """A board for the threads of one process."""
+
+    outlives = False
 
     def __init__(self) -> None:
         self._cells: dict[int, list[float]] = {}
@@ -132,6 +138,8 @@ class Seat:
     ordinal : int
         Number of the worker among its fellows, from 0.
     """
+
+    outlives = True
 
     def __init__(self, memory: Any, ordinal: int) -> None:
         self.ordinal = ordinal
