@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import harness, nested, sharing, speed
+from benchmarks import harness, nested, sharing, speed, watching
 
 
 def main() -> None:
@@ -30,6 +30,7 @@ def main() -> None:
             *speed.configuration(),
             *nested.nested_loops(hand_tuned),
             *sharing.workloads(),
+            *watching.workloads(),
         ]
         results = []
         for workload in workloads:

@@ -36,8 +36,8 @@ class Declared(NamedTuple):
         The least valid integer; None where no integer is sure to be valid.
     never : tuple of int
         Integers above it that are not valid.
-    boolean, nullable, is_path, is_table : bool
-        What else its values may be.
+    boolean, nullable, is_path, is_table, function : bool
+        What else its values may be; functions only in code.
     spelt : bool
         Whether people write its values in another form than the canonical one.
     """
@@ -51,6 +51,7 @@ class Declared(NamedTuple):
     nullable: bool = False
     is_path: bool = False
     is_table: bool = False
+    function: bool = False
     spelt: bool = False
 
 
@@ -72,6 +73,7 @@ def _facts(name: str, field: Field) -> str:
         "nullable": field.nullable,
         "is_path": field.is_path,
         "is_table": field.is_table,
+        "function": _takes_functions(field),
         "spelt": field.spelt,
         "words": _built_in_backends() if name == "backend" else (),
     }
@@ -85,6 +87,13 @@ def _facts(name: str, field: Field) -> str:
         f", {key}={_source(value)}" for key, value in said.items() if value is not False and value != ()
     )
     return f"Declared({_source(field.default)}{rest})"
+
+
+def _takes_functions(field: Field) -> bool:
+    try:
+        return field.validate(_parts) is _parts
+    except ValueError:
+        return False
 
 
 def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:

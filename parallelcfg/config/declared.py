@@ -21,8 +21,8 @@ class Declared(NamedTuple):
         The least valid integer; None where no integer is sure to be valid.
     never : tuple of int
         Integers above it that are not valid.
-    boolean, nullable, is_path, is_table : bool
-        What else its values may be.
+    boolean, nullable, is_path, is_table, function : bool
+        What else its values may be; functions only in code.
     spelt : bool
         Whether people write its values in another form than the canonical one.
     """
@@ -36,11 +36,12 @@ class Declared(NamedTuple):
     nullable: bool = False
     is_path: bool = False
     is_table: bool = False
+    function: bool = False
     spelt: bool = False
 
 
 DECLARED = {
-    "backend": Declared(None, scalars=("str",), nullable=True, words=("loky", "threading", "multiprocessing", "sequential", "dask", "ray")),
+    "backend": Declared(None, scalars=("str",), nullable=True, function=True, words=("loky", "threading", "multiprocessing", "sequential", "dask", "ray")),
     "n_jobs": Declared(None, scalars=("int",), nullable=True, least=-maxsize, never=(0,)),
     "verbose": Declared(0, scalars=("int",), least=0),
     "temp_folder": Declared(None, scalars=("str",), nullable=True, is_path=True),
@@ -57,7 +58,7 @@ DECLARED = {
     "max_pending_results": Declared(None, scalars=("int",), nullable=True, least=1),
     "on_error": Declared("raise", scalars=("str",), words=("raise", "return")),
     "retries": Declared(0, scalars=("int",), least=0),
-    "progress": Declared(False, scalars=("bool", "str"), boolean=True, words=("tqdm", "log")),
+    "progress": Declared(False, scalars=("bool", "str"), boolean=True, function=True, words=("tqdm", "log")),
     "strict": Declared(False, scalars=("bool",), boolean=True),
     "forward_logs": Declared(False, scalars=("bool",), boolean=True),
     "seed": Declared(None, scalars=("int",), nullable=True, least=0),

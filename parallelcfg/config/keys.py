@@ -111,7 +111,9 @@ class Key:
         ValueError
             With a text that says what was expected.
         """
-        return value if self.is_plainly_right(value) else self._field.validate(value)
+        if self.is_plainly_right(value) or (self._declared.function and callable(value)):
+            return value
+        return self._field.validate(value)
 
     def is_plainly_right(self, value: object) -> bool:
         """Whether the value is valid, and its own canonical form, by the plain facts of the declaration.

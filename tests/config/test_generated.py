@@ -158,11 +158,24 @@ def test_what_passes_without_pydantic_is_what_pydantic_makes_of_it(name, data):
         assert (type(canonical), canonical) == (type(value), value)
 
 
-def test_a_plain_call_needs_no_pydantic(tmp_path):
+@pytest.mark.parametrize("name", sorted(KEYS))
+@pytest.mark.parametrize(
+    "value", [print, lambda _: None, int, [].append], ids=["built-in", "lambda", "class", "method"]
+)
+def test_functions_pass_without_pydantic_where_they_pass_with_it(name, value):
+    try:
+        passes = FIELDS[name].validate(value) is value
+    except ValueError:
+        passes = False
+    assert DECLARED[name].function == passes
+
+
+@pytest.mark.parametrize("progress", ["False", "repr", "'log'"])
+def test_a_plain_call_needs_no_pydantic(tmp_path, progress):
     program = (
         "import sys, parallelcfg\n"
         "with parallelcfg.parallel_config(backend='threading', n_jobs=2, verbose=0):\n"
-        "    parallelcfg.Parallel(batch_size=1)([parallelcfg.delayed(abs)(-1)])\n"
+        f"    parallelcfg.Parallel(batch_size=1, progress={progress})([parallelcfg.delayed(abs)(-1)])\n"
         "print(sorted({'pydantic', 'pydantic_settings', 'numpy'} & sys.modules.keys()))\n"
     )
     env = {name: text for name, text in os.environ.items() if not name.startswith("PARALLEL_")}
