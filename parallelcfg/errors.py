@@ -124,7 +124,13 @@ class ConfigError(ParallelError, ValueError):
 
 
 class BackendUnavailable(ParallelError, ImportError):
-    """A backend can't be used here; the message names what to install or start."""
+    """A backend can't be used here; the message names what to install or start, and who asked for it."""
+
+    def placed(self, where: str) -> BackendUnavailable:
+        """The same with the place that named the backend."""
+        placed = BackendUnavailable(f"{self}{where}")
+        placed.__cause__ = self.__cause__
+        return placed
 
 
 class TaskNotPicklable(ParallelError, pickle.PicklingError):

@@ -8,8 +8,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, cast
 
 from parallelcfg.config.cpus import split_budget
+from parallelcfg.config.state import said_at
 from parallelcfg.engine.call import Call
 from parallelcfg.engine.codec import ApartCodec, LocalCodec, SharingCodec
+from parallelcfg.errors import BackendUnavailable
 from parallelcfg.threadpools.limits import limited
 
 if TYPE_CHECKING:
@@ -86,8 +88,17 @@ def _codec(plan: Plan, session: Session) -> Codec:
 
 
 def open_session(plan: Plan) -> Session:
-    """The workers that a plan asks for."""
-    return plan.backend.open(plan.config, plan.n_jobs, _threads(plan))
+    """The workers that a plan asks for.
+
+    Raises
+    ------
+    BackendUnavailable
+        If there are none to be had.
+    """
+    try:
+        return plan.backend.open(plan.config, plan.n_jobs, _threads(plan))
+    except BackendUnavailable as error:
+        raise error.placed(said_at(plan.config, "backend")) from error.__cause__
 
 
 def _threads(plan: Plan) -> int:

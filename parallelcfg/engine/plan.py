@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg import worker
-from parallelcfg.backends.params import UnknownParam, WrongParam
 from parallelcfg.backends.possible import is_daemon, no_processes, no_threads
-from parallelcfg.backends.registry import check_params, default_backend, is_built_in, make_backend
+from parallelcfg.backends.registry import default_backend, is_built_in, make_backend
 from parallelcfg.backends.select import (
     NEEDS_SHARED_MEMORY,
     Substitution,
@@ -24,10 +22,10 @@ from parallelcfg.backends.select import (
 )
 from parallelcfg.config.context import current_scope, get_config, notify
 from parallelcfg.config.cpus import cpu_count, split_budget
-from parallelcfg.config.layers import join, split
-from parallelcfg.config.policy import clamp, locked, resolve_jobs
-from parallelcfg.config.snapshot import Origin, Scope, Sourced
-from parallelcfg.errors import ConfigWarning, SubstitutionWarning
+from parallelcfg.config.policy import clamp, resolve_jobs
+from parallelcfg.config.snapshot import Scope
+from parallelcfg.engine.making import made
+from parallelcfg.errors import SubstitutionWarning
 from parallelcfg.orders import Orders
 from parallelcfg.randomness import root_of
 from parallelcfg.transport.habits import habits
@@ -130,6 +128,8 @@ def make_plan(config: Config) -> Plan:
     ------
     ConfigError
         If the backend is not known, or under ``strict`` if anything differs from what was asked for.
+    BackendUnavailable
+        If the backend can't be had here.
     TypeError
         If the backend has no such parameter.
     """
@@ -144,10 +144,7 @@ def make_plan(config: Config) -> Plan:
         return known
     choice = select(config, around)
     substitutions = [] if choice.substitution is None else [choice.substitution]
-    try:
-        backend = make_backend(choice.backend, _params(config, choice.backend, choice.substitution))
-    except (UnknownParam, WrongParam) as error:
-        raise error.placed(config, choice.backend) from None
+    backend = made(config, choice)
     if config.require == "sharedmem" and not backend.traits.shares_memory:
         instead = shared_memory(around)
         explicit = not sharing_outranks(config)
@@ -225,37 +222,6 @@ def _for_same_level(config: Config, around: Config) -> Config:
         backend_params=around.backend_params,
         sources=sources,
     )
-
-
-def _params(config: Config, backend: object, substitution: Substitution | None) -> dict[str, object]:
-    """Constructor parameters: those of the files for this name, then those that code passed."""
-    if substitution is not None:
-        if config.backend_params:  # a slip shows also where the backend can't be had
-            check_params(substitution.asked, config.backend_params)
-        return {}
-    if not isinstance(backend, str):
-        return dict(config.backend_params)
-    params = {**config.backends.get(backend, {}), **config.backend_params}
-    for key, lock in config.sources.items():
-        if lock.origin.layer == "locked" and key.startswith(f"{join(('backends', backend))}."):
-            _lock(config, params, key, lock)
-    return params
-
-
-def _lock(config: Config, params: dict[str, object], key: str, lock: Sourced) -> None:
-    """Put a locked value back into parameters, over what code passed to the backend by keyword."""
-    *tables, name = split(key)[2:]
-    place = params
-    for table in tables:
-        below = place.get(table)
-        place[table] = below = dict(below) if isinstance(below, Mapping) else {}
-        place = below
-    asked = place.get(name, lock.value)
-    place[name] = lock.value
-    if asked != lock.value:
-        said = config.sources.get(join(("backend_params", *split(key)[2:3])))
-        origin = Origin("call") if said is None else said.origin
-        notify(config, locked(key, lock, Sourced(asked, origin)), ConfigWarning)
 
 
 def _clamped(config: Config, cpus: int) -> Substitution:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -38,6 +39,8 @@ from parallelcfg.backends.custom import (
     ThreadingBackend,
     adapt,
 )
+from parallelcfg.config import context
+from parallelcfg.config.machine import Machine
 from parallelcfg.core.outcome import Lost
 
 
@@ -728,6 +731,35 @@ def test_an_entry_point_that_can_not_be_loaded_is_named(monkeypatch):
     )
     with pytest.raises(BackendUnavailable, match=said):
         Parallel(n_jobs=2, backend="broken")
+
+
+def test_who_asked_for_a_backend_that_can_not_be_had_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr("parallelcfg.backends.dask.find_spec", lambda _: None)
+    (tmp_path / "parallel.toml").write_text('n_jobs = 2\nbackend = "dask"\n')
+    machine = Machine(environ={}, cwd=tmp_path, home=tmp_path)
+    with context.using_machine(machine), pytest.raises(BackendUnavailable, match=r" \(parallel\.toml:2:1\)$"):
+        Parallel()
+
+
+class _NeverThere:
+    """A backend whose workers can't be had."""
+
+    name = "never"
+    traits = Traits()
+
+    def effective_n_jobs(self, config, cpus):
+        return 2
+
+    def open(self, config, n_jobs, threads):
+        raise BackendUnavailable("nobody answers") from TimeoutError("after 1 s")
+
+
+def test_who_asked_for_workers_that_do_not_come_is_named():
+    register_parallel_backend("never", _NeverThere)
+    with parallel_config(backend="never"), pytest.raises(BackendUnavailable) as caught:
+        Parallel(n_jobs=2)([delayed(abs)(-1)])
+    assert re.fullmatch(r"nobody answers \(.*test_custom\.py:\d+\)", str(caught.value))
+    assert isinstance(caught.value.__cause__, TimeoutError)
 
 
 def test_an_entry_point_that_can_not_be_called_is_named(monkeypatch):
