@@ -33,7 +33,7 @@ _FINEST = 0.001
 #: A batch may outgrow the largest one measured so far by this factor; should it be too much, patience ends.
 _GROWTH = 256
 #: A worker returns an automatic batch unfinished after this many times its planned computing time.
-_PATIENCE = 3.0
+_PATIENCE = 2.0
 #: What older measurements still weigh after each new one.
 _FADING = 0.7
 
