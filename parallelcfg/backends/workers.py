@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from parallelcfg.backends.postmortem import descendants, how_it_ended, likely_causes, resident_memory
 from parallelcfg.core.outcome import Lost, Reply, ended
@@ -183,8 +183,7 @@ class WorkerProcess:
             if isinstance(message, dict):
                 replay(message)
             elif message is None:
-                answer = assignment.work.answer
-                self._send(pickle.dumps(None if answer is None else answer(), PROTOCOL))
+                self._send(pickle.dumps(_answered(assignment), PROTOCOL))
             else:
                 return message  # type: ignore[no-any-return]  # a worker sends no fourth kind of message
 
@@ -224,6 +223,16 @@ class WorkerProcess:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _answered(assignment: Assignment) -> Any:
+    """What a worker asks for in the middle of a batch; None, with which it can go on, where that fails."""
+    answer = assignment.work.answer
+    try:
+        return None if answer is None else answer()
+    except Exception:  # it waits, and would take the next batch for its answer
+        log.warning("large results of a batch are pickled", exc_info=True)
+        return None
 
 
 def _message(assignment: Assignment) -> bytes:

@@ -40,10 +40,14 @@ def _bar_or_lines(config: Config) -> Display:
         where = said_at(config, "progress")
         message = f"progress='tqdm'{where} needs tqdm: pip install 'parallelcfg[progress]', or say 'log'"
         raise ConfigError([message])
-    visible = sys.stderr.isatty() or _in_notebook()
-    if wanted == "tqdm" or (wanted != "log" and visible and have_tqdm()):
+    if wanted == "tqdm" or (wanted != "log" and _visible() and have_tqdm()):
         return Bar(None if worker.seat is None else 1 + worker.seat.ordinal)
     return LogLines(quiet=nested)
+
+
+def _visible() -> bool:
+    """Whether somebody sees a bar move."""
+    return sys.stderr.isatty() or _in_notebook()
 
 
 def _in_notebook() -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from parallelcfg import Parallel, delayed
 from parallelcfg.transport import arena, load
+from parallelcfg.transport.reduce import Sharing
 
 PROCESSES = pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
 
@@ -97,6 +98,18 @@ def test_the_answer_of_a_call_that_is_over_is_that_nobody_waits(make_sharing, mo
     assert sharing.folders() == ()
     assert sharing.loads(load.dumps(np.ones(1000), ticket)).sum() == 1000
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_goes_wrong_with_an_answer_is_logged_and_ends_nothing(monkeypatch, caplog):
+    def fail(self):
+        raise RuntimeError("no folder today")
+
+    monkeypatch.setattr(Sharing, "folders", fail)
+    parallel = Parallel(n_jobs=2, max_nbytes=1000, batch_size=1)
+    for _ in range(2):
+        assert [result.size for result in parallel(delayed(np.ones)(1000) for _ in range(4))] == [1000] * 4
+    assert parallel.report.bytes_shared == 0
+    assert "no folder today" in caplog.text
 
 
 def test_whose_parent_can_not_be_asked_pickles(make_sharing, monkeypatch):
