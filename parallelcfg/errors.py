@@ -126,11 +126,10 @@ class ConfigError(ParallelError, ValueError):
 class BackendUnavailable(ParallelError, ImportError):
     """A backend can't be used here; the message names what to install or start, and who asked for it."""
 
-    def placed(self, where: str) -> BackendUnavailable:
-        """The same with the place that named the backend."""
-        placed = BackendUnavailable(f"{self}{where}")
-        placed.__cause__ = self.__cause__
-        return placed
+    def add_place(self, where: str) -> None:
+        """Add the place that named the backend to the message, as `said_at` gives it."""
+        self.msg = f"{self}{where}"
+        self.args = (self.msg,)
 
 
 class TaskNotPicklable(ParallelError, pickle.PicklingError):

@@ -98,7 +98,8 @@ def open_session(plan: Plan) -> Session:
     try:
         return plan.backend.open(plan.config, plan.n_jobs, _threads(plan))
     except BackendUnavailable as error:
-        raise error.placed(said_at(plan.config, "backend")) from error.__cause__
+        error.add_place(said_at(plan.config, "backend"))
+        raise
 
 
 def _threads(plan: Plan) -> int:

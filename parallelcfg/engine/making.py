@@ -47,7 +47,8 @@ def made(config: Config, choice: Choice) -> Backend:
     except (UnknownParam, WrongParam) as error:
         raise error.placed(config, choice.backend) from None
     except BackendUnavailable as error:
-        raise error.placed(said_at(config, "backend")) from error.__cause__
+        error.add_place(said_at(config, "backend"))
+        raise
 
 
 def _params(config: Config, backend: object, substitution: Substitution | None) -> dict[str, object]:

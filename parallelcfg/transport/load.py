@@ -136,10 +136,11 @@ def expect(ticket: Ticket | None) -> None:
     global _expected  # noqa: PLW0603 - the batches of a call come with the same ticket
     if ticket is None or ticket == _expected:
         return
-    if holds() and (_expected is None or ticket.call != _expected.call):
+    new = _expected is None or ticket.call != _expected.call
+    if new and holds():
         let_go()  # the last call is over
-    if _expected is None or ticket.call != _expected.call or ticket.folders is not None:
-        _expected = ticket  # an answer of the parent's stays in it
+    if new or ticket.folders is not None:  # else the parent's answer stays
+        _expected = ticket
     _bases.update(map(os.path.dirname, ticket.folders or ()))
 
 

@@ -53,8 +53,8 @@ class Sharing(FileStore):
         self._user: Hashable = None
         self._count = 0
         self._kept: dict[str, mmap] = {}
-        self._number = next(_numbers)
-        self._ticket = self._open_ticket = None if enabled else Ticket(self._number, (), None)
+        self._open_ticket = Ticket(next(_numbers), None, self._threshold)
+        self._ticket: Ticket | None = None
         self._sent = self._received = 0
         self._sent_shared = self._received_shared = 0
 
@@ -73,17 +73,14 @@ class Sharing(FileStore):
         """What workers need to send large results: with the first look at it the call's folder is made."""
         if self._ticket is None:
             folders = self.folders()
-            self._ticket = Ticket(self._number, folders, self._threshold if folders else None)
+            threshold = self._threshold if folders else None
+            self._ticket = self._open_ticket._replace(folders=folders, threshold=threshold)
         return self._ticket
 
     @property
     def open_ticket(self) -> Ticket:
         """The same for workers that can ask for `folders`; the call may never need one."""
-        if self._ticket is None and self._arena.begun:
-            return self.ticket
-        if self._open_ticket is None:
-            self._open_ticket = Ticket(self._number, None, self._threshold)
-        return self._ticket or self._open_ticket
+        return self.ticket if self._arena.begun else self._open_ticket
 
     def folders(self) -> tuple[str, ...]:
         """Where workers may put large results; none where nothing is shared, or nobody waits any more."""

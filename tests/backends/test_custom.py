@@ -741,6 +741,10 @@ def test_who_asked_for_a_backend_that_can_not_be_had_is_named(monkeypatch, tmp_p
         Parallel()
 
 
+class NobodyAnswers(BackendUnavailable):
+    """As a backend's author may say it."""
+
+
 class _NeverThere:
     """A backend whose workers can't be had."""
 
@@ -751,12 +755,12 @@ class _NeverThere:
         return 2
 
     def open(self, config, n_jobs, threads):
-        raise BackendUnavailable("nobody answers") from TimeoutError("after 1 s")
+        raise NobodyAnswers("nobody answers") from TimeoutError("after 1 s")
 
 
 def test_who_asked_for_workers_that_do_not_come_is_named():
     register_parallel_backend("never", _NeverThere)
-    with parallel_config(backend="never"), pytest.raises(BackendUnavailable) as caught:
+    with parallel_config(backend="never"), pytest.raises(NobodyAnswers) as caught:
         Parallel(n_jobs=2)([delayed(abs)(-1)])
     assert re.fullmatch(r"nobody answers \(.*test_custom\.py:\d+\)", str(caught.value))
     assert isinstance(caught.value.__cause__, TimeoutError)

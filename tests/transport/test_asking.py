@@ -51,8 +51,8 @@ def test_the_next_call_has_a_folder_of_its_own(backend, made):
     assert len(set(made)) == 3
 
 
-def nested_in_thread(size):
-    """A nested call with large results, in a worker that has been asked for large results itself."""
+def nested_in_threads(size):
+    """A loop inside a task, both with large results."""
     inner = Parallel(n_jobs=2, backend="threading")(delayed(np.ones)(size) for _ in range(2))
     return np.concatenate(inner)
 
@@ -68,7 +68,7 @@ def test_a_folder_for_arguments_serves_results_too(made):
 def test_nested_loops_and_later_calls_in_the_same_workers_agree_on_folders(backend):
     parallel = Parallel(n_jobs=2, backend=backend, max_nbytes=1000)
     for _ in range(2):
-        results = parallel(delayed(nested_in_thread)(1000) for _ in range(4))
+        results = parallel(delayed(nested_in_threads)(1000) for _ in range(4))
         assert [result.size for result in results] == [2000] * 4
 
 
