@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.backends.base import Traits
@@ -89,14 +90,23 @@ class LokyBackend:
         )
 
     def _make(self, n_jobs: int, env: dict[str, str], setup: bytes) -> Pool:
-        from loky.backend import get_context, resource_tracker
-
-        context = get_context("loky")
-
         def spawn(connection: Connection, seat: Seat) -> BaseProcess:
+            from loky.backend import resource_tracker
+
             start_helpers("spawn")
             resource_tracker.ensure_running()
-            birth = Birth.here(seat, {}, setup)
-            return context.Process(target=main, args=(connection, birth), env=env)  # type: ignore[no-any-return]
+            return _process((connection, Birth.here(seat, {}, setup)), env)
 
         return process_pool(n_jobs, spawn, self._recycling, self._timeout)
+
+
+def _process(args: tuple[Connection, Birth], env: dict[str, str]) -> BaseProcess:
+    if sys.platform == "win32":
+        from loky.backend import get_context
+
+        return get_context("loky").Process(target=main, args=args, env=env)  # type: ignore[no-any-return]
+    from parallelcfg.workerentry import (
+        LeanProcess,
+    )  # not at the top: workers run this module as their main one
+
+    return LeanProcess(main, args, env)
