@@ -1,8 +1,8 @@
 """The loop in which tasks run, whoever runs it: a thread, a worker process, the caller.
 
 It notes on the board which task runs, and since when; it returns a batch unfinished when the patience for it
-is over. Short tasks would take twice as long with that, so the clock is looked at once for several of them,
-and nothing is noted where nobody is going to read it.
+is over, or when the rest was given to somebody else. Short tasks would take twice as long with that, so the
+clock is looked at once for several of them, and nothing is noted where nobody is going to read it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from parallelcfg.randomness import numbered
 from parallelcfg.transport.board import POSITION, SINCE
+from parallelcfg.transport.claims import claimant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     from parallelcfg.transport.board import Board
 
     _Advance = Callable[[int], None]
+    _Claim = Callable[[int], int]
 
 __all__ = ["Results", "run"]
 
-#: So many tasks run between two looks at the clock, as long as the last ones took less than `_SHORT` seconds.
-_MANY = 16
+#: So many tasks at the most run between two looks at the clock, as long as the last ones took less than
+#: `_SHORT` seconds. No more than this share of what is left: who runs out of work can have the rest.
+_MANY = 32
 _SHORT = 1e-4
+_SHARE = 4
 
 
 class Results(NamedTuple):
@@ -71,10 +75,12 @@ def run(board: Board, batch_id: int, batch: Batch, orders: Orders, patience: flo
     limit = float("inf") if patience is None else begin + patience
     values: list[Any] = []
     cell = board.begin(batch_id)
+    claim = claimant(cell, batch_id)
     try:
         if orders.stream is not None:
             with numbered(batch, orders.stream) as calls:
-                failures = _run_all(_general(calls, values, cell), values, len(batch), orders, cell, limit)
+                advance = _general(calls, values, cell)
+                failures = _run_all(advance, values, len(batch), orders, cell, claim, limit)
         else:
             if not batch.simple:
                 advance = _general(batch.calls(), values, cell)
@@ -82,7 +88,7 @@ def run(board: Board, batch_id: int, batch: Batch, orders: Orders, patience: flo
                 advance = _simple(batch, values, cell)
             else:
                 advance = _unnoted(batch, values)
-            failures = _run_all(advance, values, len(batch), orders, cell, limit)
+            failures = _run_all(advance, values, len(batch), orders, cell, claim, limit)
     finally:
         board.end(batch_id)
     return Results(values, failures, begin, monotonic() - begin)
@@ -125,31 +131,29 @@ def _general(calls: Iterator[Call], values: list[Any], cell: Any) -> _Advance:
 
 
 def _run_all(
-    advance: _Advance, values: list[Any], size: int, orders: Orders, cell: Any, limit: float
+    advance: _Advance, values: list[Any], size: int, orders: Orders, cell: Any, claim: _Claim, limit: float
 ) -> list[tuple[int, BaseException]]:
-    """Run the tasks of a batch; what they raised."""
+    """Run tasks as long as they are this worker's and patience lasts; what they raised."""
     failures: list[tuple[int, BaseException]] = []
-    while True:  # once, and once more after every failure: `advance` goes on where it was
+    each = orders.timed
+    began, count = monotonic(), 1 if each or limit < float("inf") else size
+    while True:
+        begun = len(values)
+        wanted = min(size, begun + count)
+        granted = max(begun, claim(wanted))
+        if granted < wanted:
+            size = granted
         try:
-            _run_on(advance, values, size, cell, limit, each=orders.timed)
+            advance(granted - begun)
         except BaseException as error:
             failures.append((len(values), error))
             values.append(None)
-            cell[SINCE], cell[POSITION] = monotonic(), len(values)
+            cell[POSITION] = len(values)
             if orders.stop or (orders.in_caller and not isinstance(error, Exception)):
                 return failures
-        else:
-            return failures
-
-
-def _run_on(advance: _Advance, values: list[Any], size: int, cell: Any, limit: float, *, each: bool) -> None:
-    """Run what is left of a batch, until the patience for it is over."""
-    began, count = monotonic(), 1 if each or limit < float("inf") else size
-    while True:
-        advance(count)
         now = monotonic()
         if len(values) == size or now > limit:
-            return
+            return failures
         cell[SINCE] = now
-        count = 1 if each or now - began > _SHORT else _MANY
+        count = 1 if each or now - began > _SHORT else min(_MANY, (size - len(values)) // _SHARE or 1)
         began = now

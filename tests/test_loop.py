@@ -8,7 +8,8 @@ from parallelcfg import loop
 from parallelcfg.core.gathering import columns
 from parallelcfg.loop import run
 from parallelcfg.orders import Orders
-from parallelcfg.transport.board import POSITION, SINCE
+from parallelcfg.transport.board import BATCH, CLAIMED, DIVIDED, POSITION, SINCE
+from parallelcfg.transport.claims import divide
 
 
 class OneCell:
@@ -18,9 +19,11 @@ class OneCell:
 
     def __init__(self, *, outlives=True):
         self.outlives = outlives
-        self.cell = [0.0, 0.0, 0.0, 0.0]
+        self.cell = [0.0] * 7
+        self.cell[DIVIDED] = -1
 
     def begin(self, batch_id):
+        self.cell[BATCH], self.cell[CLAIMED] = batch_id, 0
         return self.cell
 
     def end(self, batch_id):
@@ -142,3 +145,26 @@ def test_a_batch_goes_on_after_a_failure_whoever_reads(any_board):
     results = run(any_board, 1, with_one(fail_at_odd, 6), orders(stop=False), None)
     assert results.values == [0, None, 2, None, 4, None]
     assert [at for at, _ in results.failures] == [1, 3, 5]
+
+
+def test_a_batch_that_is_divided_ends_where_it_was_divided(any_board, clock):
+    def task(index):
+        if index == 3:
+            left.append(divide(any_board.cell, 1, 100))
+        return clock.work(1.0)
+
+    left = []
+    assert run(any_board, 1, with_one(task, 100), orders(), 1000).values == [1.0] * left[0]
+    assert left == [52]  # half of the 96 that were not begun
+
+
+def test_a_batch_that_fails_everywhere_ends_where_it_was_divided(any_board):
+    def task(index):
+        if index == 3:
+            left.append(divide(any_board.cell, 1, 100))
+        raise KeyError(index)
+
+    left = []
+    results = run(any_board, 1, with_one(task, 100), orders(stop=False), 1000)
+    assert [at for at, _ in results.failures] == list(range(left[0]))
+    assert results.values == [None] * left[0]

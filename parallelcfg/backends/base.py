@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from parallelcfg.core.outcome import Lost, Reply
     from parallelcfg.transport.board import Running
 
-__all__ = ["Backend", "ClusterSession", "Done", "HearingSession", "Session", "Traits", "Work"]
+__all__ = [
+    "Backend",
+    "ClusterSession",
+    "DividingSession",
+    "Done",
+    "HearingSession",
+    "Session",
+    "Traits",
+    "Work",
+]
 
 
 class Traits(NamedTuple):
@@ -49,6 +58,8 @@ class Traits(NamedTuple):
         Calls inside tasks may use it again, and do so where nobody names a backend.
     hears_calls : bool
         Sessions are `HearingSession`: they are told when each call begins and ends.
+    divides : bool
+        Sessions are `DividingSession`: they can take back what a worker has not begun.
     answers : bool
         Workers may ask for something in the middle of a batch (None, sent to the parent), and get what
         `Work.answer` says.
@@ -66,6 +77,7 @@ class Traits(NamedTuple):
     cluster: bool = False
     nests: bool = False
     hears_calls: bool = False
+    divides: bool = False
     answers: bool = False
 
 
@@ -134,6 +146,27 @@ class HearingSession(Session, Protocol):
 
     def calling(self, config: Config) -> AbstractContextManager[None]:
         """What surrounds one call: entered before its first batch, left when its last one has ended."""
+
+
+class DividingSession(Session, Protocol):
+    """A session that can divide a batch while it runs."""
+
+    def divide(self, sizes: dict[int, int], least: int) -> tuple[int | None, int]:
+        """Take back half of the tasks that have not been begun, of the batch with the most of them.
+
+        Parameters
+        ----------
+        sizes : dict of int to int
+            The batches in question, with the number of tasks that each has.
+        least : int
+            So many tasks that have not been begun are worth it.
+
+        Returns
+        -------
+        tuple
+            The batch, and how many of its tasks, from the first on, its worker will run at most. The others
+            are the caller's. (None, 0) where there is no such batch.
+        """
 
 
 class ClusterSession(Session, Protocol):

@@ -49,7 +49,7 @@ class LokyBackend:
     """
 
     name = "loky"
-    traits = Traits(uses_processes=True, can_kill_running=True, answers=True)
+    traits = Traits(uses_processes=True, can_kill_running=True, divides=True, answers=True)
 
     def __init__(
         self,

@@ -19,11 +19,12 @@ import threading
 from collections import deque
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from parallelcfg.core.outcome import Lost, ended
 from parallelcfg.errors import WorkerLost
+from parallelcfg.transport.claims import divide, unclaimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +67,10 @@ class Assignment:
 
 class Member(Protocol):
     """Who runs batches for one thread of a pool."""
+
+    @property
+    def cell(self) -> Any:
+        """Where it notes what it runs, on the board."""
 
     def begin(self, assignment: Assignment) -> None:
         """Begin a batch before `run` is called, if that takes no time; called by whoever submits it."""
@@ -155,6 +160,17 @@ class Pool:
             if batch_id in self._busy:
                 self._out[batch_id].revoked = True
                 self._busy[batch_id].kill()
+
+    def divide(self, sizes: dict[int, int], least: int) -> tuple[int | None, int]:
+        """Take back half of what a worker has not begun: see `DividingSession`."""
+        with self._lock:  # nobody gets another batch meanwhile
+            cells = {batch: member.cell for batch, member in self._busy.items() if batch in sizes}
+            rests = {batch: unclaimed(cell, batch, sizes[batch]) for batch, cell in cells.items()}
+            batch_id = max(rests, key=rests.__getitem__, default=None)
+            if batch_id is None or rests[batch_id] < least:
+                return None, 0
+            kept = divide(cells[batch_id], batch_id, sizes[batch_id])
+            return (batch_id, kept) if kept < sizes[batch_id] else (None, 0)
 
     def abort(self) -> None:
         """Drop what is queued, stop what runs where possible, and report it all as lost."""

@@ -90,7 +90,7 @@ class ProcessesBackend:
     """
 
     name = "multiprocessing"
-    traits = Traits(uses_processes=True, can_kill_running=True, answers=True)
+    traits = Traits(uses_processes=True, can_kill_running=True, divides=True, answers=True)
 
     def __init__(
         self,

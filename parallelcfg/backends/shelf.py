@@ -183,6 +183,11 @@ class PoolSession:
         pool = self._pool
         return {} if pool is None else pool.running()
 
+    def divide(self, sizes: dict[int, int], least: int) -> tuple[int | None, int]:
+        """Take back half of what a worker has not begun: see `DividingSession`."""
+        pool = self._pool
+        return (None, 0) if pool is None else pool.divide(sizes, least)
+
     def kill(self, batch_id: int) -> None:
         """Stop the worker that runs a batch; nobody else notices."""
         pool = self._pool

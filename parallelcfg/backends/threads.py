@@ -28,7 +28,8 @@ class _Thread:
     """
 
     def __init__(self, ordinal: int) -> None:
-        worker.board.take_seat(ordinal)  # a pool makes each member in the thread that will run its batches
+        # A pool makes each member in the thread that will run its batches
+        self.cell = worker.board.take_seat(ordinal)
 
     def begin(self, assignment: Assignment) -> None:
         """Only the thread itself can."""
@@ -52,7 +53,7 @@ class ThreadsBackend:
     """Threads: for tasks that release the interpreter lock, wait for input and output, or share memory."""
 
     name = "threading"
-    traits = Traits(shares_memory=True)
+    traits = Traits(shares_memory=True, divides=True)
 
     def effective_n_jobs(self, config: Config, cpus: int) -> int:
         """How many jobs this configuration means here."""

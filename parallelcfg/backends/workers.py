@@ -85,6 +85,11 @@ class WorkerProcess:
         self._served = 0
         self._size_at_first = 0
 
+    @property
+    def cell(self) -> Any:
+        """Where the worker notes what it runs."""
+        return self._seat.cell
+
     def begin(self, assignment: Assignment) -> None:
         """Send a small batch to the idle worker, if there is one."""
         if self._process is None:

@@ -15,6 +15,7 @@ __all__ = [
     "Action",
     "Counts",
     "Deliver",
+    "Divide",
     "Fault",
     "Finish",
     "Kill",
@@ -78,6 +79,21 @@ class Kill(NamedTuple):
     batch_id: int
 
 
+class Divide(NamedTuple):
+    """Take back half of what one of these batches' workers has not begun; report `Dispatcher.divided`.
+
+    Parameters
+    ----------
+    sizes : dict of int to int
+        Tasks of each batch.
+    least : int
+        How many that were not begun are worth it.
+    """
+
+    sizes: dict[int, int]
+    least: int
+
+
 class Deliver(NamedTuple):
     """Hand these results, ``count`` in all, to the consumer; they begin with that of task ``first``."""
 
@@ -96,7 +112,7 @@ class Finish(NamedTuple):
     error: Fault | BaseException | None = None
 
 
-Action = Pull | Submit | Kill | Deliver | Abort | Finish
+Action = Pull | Submit | Divide | Kill | Deliver | Abort | Finish
 
 
 class Limits(NamedTuple):

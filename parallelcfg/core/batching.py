@@ -20,9 +20,10 @@ __all__ = ["Batcher"]
 _OVERHEAD_RATIO = 50.0
 #: Bounds of a batch's computing time, in seconds.
 _SHORTEST, _LONGEST = 0.01, 0.2
-#: The lower bound rises to this: at once where the end is in sight, since batches shrink towards it; else as
-#: slowly as this share of the time so far, which is lost if the end comes just after a worker began a batch.
-_STEADY, _AT_STAKE = 0.05, 0.04
+#: The lower bound rises to the first of these where an idle worker can have a part of a batch that runs, and
+#: to the second where the end is in sight, since batches shrink towards it; else as slowly as the third, a
+#: share of the time so far, which is lost if the end comes just after a worker began a batch.
+_DIVISIBLE, _STEADY, _AT_STAKE = 0.1, 0.05, 0.04
 #: What the parent may spend on one batch, in seconds: below it, workers start early and finish together.
 _FEED = 0.005
 #: What handing batches over may take of the parent's time, where many workers live on one parent. Taking them
@@ -51,6 +52,8 @@ class Batcher:
         No automatic batch is larger, where something else bounds it (unread results).
     end_in_sight : bool
         Whether `size` will be told how many tasks remain.
+    divides : bool
+        Whether an idle worker can have a part of a batch that another one runs.
 
     Examples
     --------
@@ -66,6 +69,7 @@ class Batcher:
         "_ceiling",
         "_compute",
         "_count",
+        "_divides",
         "_end_in_sight",
         "_feed",
         "_fixed",
@@ -83,11 +87,13 @@ class Batcher:
         ceiling: int | None = None,
         *,
         end_in_sight: bool = False,
+        divides: bool = False,
     ) -> None:
         self._fixed = None if isinstance(batch_size, str) else batch_size
         self.workers = workers
         self._ceiling = ceiling
         self._end_in_sight = end_in_sight
+        self._divides = divides
         self._largest = 0
         self._spent = 0.0
         self._count = 0.0
@@ -100,7 +106,10 @@ class Batcher:
         """Computing time that an automatic batch aims at, in seconds."""
         # The parent hands over one batch for each worker in that time.
         least = 0.0 if self._handing == float("inf") else self.workers * self._handing / _HANDING
-        bearable = _STEADY if self._end_in_sight else min(_STEADY, _AT_STAKE * self._spent / self.workers)
+        if self._divides:
+            bearable = _DIVISIBLE
+        else:
+            bearable = _STEADY if self._end_in_sight else min(_STEADY, _AT_STAKE * self._spent / self.workers)
         enough = max(_SHORTEST, bearable, _OVERHEAD_RATIO * min(self._overhead, _LONGEST))
         return max(least, min(_LONGEST, enough))
 
@@ -128,10 +137,15 @@ class Batcher:
         if self._feed > 0:
             size = min(size, int(self._count * _FEED / self._feed))
         if remaining is not None:
-            size = min(size, max(remaining // (2 * self.workers), self._finest()))
+            size = min(size, max(remaining // ((1 if self._divides else 2) * self.workers), self._finest()))
         if self._ceiling is not None:
             size = min(size, self._ceiling)
         return max(1, size)
+
+    @property
+    def divisible(self) -> int | None:
+        """How many tasks of a batch that were not begun are worth dividing; None where the size is given."""
+        return None if self._fixed is not None else max(1, 2 * self._finest())
 
     def _finest(self) -> int:
         """Tasks that are over too soon for anybody to wait for them: the last batches need not be smaller."""

@@ -6,7 +6,8 @@ the actions and reports what came of them::
     pulled, pull_failed ──┐                     ┌──▶ Pull      take so many tasks from the source
     done, refused ────────┤                     ├──▶ Submit    give a batch to the session
     overdue, tick ────────┼──▶  Dispatcher  ────┼──▶ Kill      stop the worker of a batch
-    taken, resized ───────┤                     ├──▶ Deliver   results for the consumer, in order
+    taken, resized ───────┤                     ├──▶ Divide    give half of a batch to an idle worker
+    divided, stalled ─────┤                     ├──▶ Deliver   results for the consumer, in order
     failed, closed ───────┘                     └──▶ Abort, Finish
 
 The promise, held by property tests: every task that was pulled is delivered exactly once, or the call ends
@@ -22,7 +23,7 @@ from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING
 
-from parallelcfg.core.actions import Abort, Counts, Deliver, Fault, Finish, Kill, Part, Pull, Submit
+from parallelcfg.core.actions import Abort, Counts, Deliver, Divide, Fault, Finish, Kill, Part, Pull, Submit
 from parallelcfg.core.ordering import AsFinished, InOrder
 from parallelcfg.core.outcome import Failure, Lost, Reply
 from parallelcfg.errors import DeadlineExceeded, WorkerLost
@@ -107,6 +108,8 @@ class Dispatcher:
         Deliver in the order of the tasks, or as they finish.
     total : int or None
         Number of tasks, where known.
+    divides : bool
+        Whether the session can take back what a worker has not begun.
     ids : iterator of int, optional
         Numbers for batches; by default they count from 0.
     """
@@ -114,6 +117,8 @@ class Dispatcher:
     __slots__ = (
         "_again",
         "_batcher",
+        "_divides",
+        "_dividing",
         "_flights",
         "_ids",
         "_limits",
@@ -134,6 +139,7 @@ class Dispatcher:
         *,
         ordered: bool,
         total: int | None = None,
+        divides: bool = False,
         ids: Iterator[int] | None = None,
     ) -> None:
         self.state = State.OPEN
@@ -148,6 +154,8 @@ class Dispatcher:
         self._sequence = 0
         self._pulled = 0
         self._pulling = False
+        self._divides = divides
+        self._dividing = False
         self._unread = 0
 
     @property
@@ -208,6 +216,22 @@ class Dispatcher:
             Part((), None, faults=tuple((flight.positions[p], fault) for p, fault in faults))
         )
         return self._settle(flight.slot, faults)
+
+    def divided(self, batch_id: int | None, kept: int) -> list[Action]:
+        """In answer to a `Divide`: a worker keeps so many tasks of this batch; None where all keep theirs."""
+        self._dividing = False
+        flight = None if batch_id is None else self._flights.get(batch_id)
+        if flight is None or not self.state.live:
+            return []
+        batch, positions = flight.batch, flight.positions
+        rest = batch.subset(range(kept, len(batch)), batch.attempt)
+        flight.batch, flight.positions = batch.subset(range(kept), batch.attempt), positions[:kept]
+        self._again.append(_Flight(flight.slot, positions[kept:], rest, flight.losses))
+        return self._fill()
+
+    def stalled(self) -> list[Action]:
+        """Nothing was reported for a while: what runs is longer than what was measured."""
+        return [] if self._batcher.divisible is None else [*self._divide(1)]
 
     def overdue(self, batch_id: int, position: int, error: BaseException, *, killable: bool) -> list[Action]:
         """A running task has exceeded its timeout; `error` says so."""
@@ -285,7 +309,19 @@ class Dispatcher:
             self._pulling = True
             remaining = None if self._total is None else max(0, self._total - self._pulled)
             actions.append(Pull(self._batcher.size(remaining)))
+        else:
+            actions += self._divide(self._batcher.divisible)
         return actions
+
+    def _divide(self, least: int | None) -> list[Divide]:
+        """With nothing left to send, a worker without a batch can have a part of another's."""
+        if self.state is not State.DRAINING or not self._divides or least is None or self._dividing:
+            return []
+        if self._again or len(self._flights) >= self._batcher.workers:
+            return []
+        sizes = {number: size for number, f in self._flights.items() if (size := len(f.batch)) > least}
+        self._dividing = bool(sizes)
+        return [Divide(sizes, least)] if sizes else []
 
     def _settle(self, slot: _Slot, faults: list[tuple[int, Fault]]) -> list[Action]:
         """After an outcome: fail, deliver what is complete, and go on."""

@@ -27,7 +27,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
-from parallelcfg.core.actions import Abort, Deliver, Finish, Kill, Limits, Pull, Submit
+from parallelcfg.core.actions import Abort, Deliver, Divide, Finish, Kill, Limits, Pull, Submit
 from parallelcfg.core.batching import Batcher
 from parallelcfg.core.dispatch import Dispatcher
 from parallelcfg.core.gathering import take
@@ -42,7 +42,7 @@ from parallelcfg.engine.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from parallelcfg.backends.base import ClusterSession, Session
+    from parallelcfg.backends.base import ClusterSession, DividingSession, Session
     from parallelcfg.core.actions import Action
     from parallelcfg.engine.codec import Codec
     from parallelcfg.engine.observe import Recorder
@@ -108,6 +108,7 @@ class Call:
             session.workers,
             config.max_pending_results,
             end_in_sight=total is not None,
+            divides=self._traits.divides,
         )
         self._patient = self._batcher.patience is None or self._traits.in_caller
         self._watch = Watch(config, session, times_tasks=self._traits.times_tasks)
@@ -124,6 +125,7 @@ class Call:
             ),
             ordered=config.return_as != "generator_unordered",
             total=total,
+            divides=self._traits.divides,
             ids=_batch_ids,
         )
         if self._traits.cluster:
@@ -210,7 +212,7 @@ class Call:
         """
         left: list[Abort | Kill | Finish] = []
         for action in actions:
-            if isinstance(action, (Pull, Submit)):
+            if isinstance(action, (Pull, Submit, Divide)):
                 to_driver(action)
             elif isinstance(action, Deliver):
                 self._for_consumer.put(action)
@@ -234,6 +236,9 @@ class Call:
             self._pull(action.size)
         elif isinstance(action, Submit):
             self._submit(action)
+        elif isinstance(action, Divide):
+            divided = cast("DividingSession", self._session).divide(action.sizes, action.least)
+            self._decide(self._dispatcher.divided, *divided)
         elif isinstance(action, _Progress):
             try:
                 self._recorder.progress()
@@ -308,6 +313,8 @@ class Call:
             except Empty:
                 if watch.needed and watch.due():
                     self._look()
+                if queue is self._for_driver:
+                    self._decide(self._dispatcher.stalled)
                 continue
             if watch.needed and watch.due():
                 self._look()

@@ -66,6 +66,18 @@ class ResultContract(Basis):
         Path(slow).touch()
         assert list(stream) == [slow]
 
+    def test_the_last_tasks_run_side_by_side_whichever_batch_they_are_in(self, tmp_path: Path) -> None:
+        needs(self.traits.divides, "batches are not divided")
+        there = tmp_path / "there"
+
+        def source() -> Any:
+            for i in range(1000):
+                yield delayed(abs)(-i)
+            yield delayed(tasks.wait_for)(str(there))
+            yield delayed(there.touch)()
+
+        assert self.parallel()(source()) == [*range(1000), str(there), None]
+
     def test_a_generator_that_is_dropped_leaves_the_backend_usable(self) -> None:
         parallel = self.parallel(return_as="generator")
         stream = parallel(delayed(abs)(-i) for i in range(1000))

@@ -4,13 +4,16 @@ Workers write a few numbers into shared memory; nobody sends a message and no ti
 takes timeouts (counted from a task's start on its worker), the culprit of a worker's death, and each worker's
 ordinal, which decides its share of the CPUs.
 
-A worker's *cell* has four numbers, all of them floats, so that the worker's loop can store them by plain item
-assignment, at the price of some ten nanoseconds::
+A worker's *cell* has a few numbers, all of them floats, so that the worker's loop can store them by plain
+item assignment, at the price of some ten nanoseconds::
 
     PID      process number (thread number in the caller's process)
     BATCH    number of the present or last batch; IDLE before the first
     POSITION of the running task in its batch; RETURNING when all have been run
     SINCE    when it began, in seconds of the monotonic clock
+    CLAIMED  how many tasks of the batch are begun, or about to be
+    DIVIDED  number of the batch that was last divided, by the parent
+    KEPT     how many of its tasks stay with the worker: see `claims`
 """
 
 from __future__ import annotations
@@ -23,10 +26,10 @@ from typing import Any, NamedTuple, Protocol
 
 __all__ = ["POSITION", "SINCE", "Board", "LocalBoard", "Running", "Seat", "SharedBoard"]
 
-PID, BATCH, POSITION, SINCE = range(4)
+PID, BATCH, POSITION, SINCE, CLAIMED, DIVIDED, KEPT = _NUMBERS = range(7)
 _IDLE = -1.0
 _RETURNING = -1.0
-_CELL = 4 * 8  # bytes
+_CELL = len(_NUMBERS)
 
 
 class Running(NamedTuple):
@@ -79,22 +82,39 @@ class LocalBoard:
         """Number of the calling thread among its fellows; None for one that is no worker."""
         return getattr(self._own, "ordinal", None)
 
-    def take_seat(self, ordinal: int) -> None:
-        """The calling thread is a worker from now on, with this number among its fellows."""
+    def take_seat(self, ordinal: int) -> list[float]:
+        """The calling thread is a worker from now on, with this number among its fellows; gives its cell."""
         self._own.ordinal = ordinal
+        self._own.cell = _vacant()
+        return self._own.cell  # type: ignore[no-any-return]
 
     def begin(self, batch_id: int) -> list[float]:
         """The calling worker begins a batch with its first task; gives the cell to note the next ones in."""
-        cell = self._cells[batch_id] = [get_ident(), batch_id, 0, monotonic()]
+        cell: list[float] | None = getattr(self._own, "cell", None)
+        if cell is None or cell[POSITION] != _RETURNING:  # no worker, or one whose task runs tasks in turn
+            cell = _vacant()
+        cell[PID], cell[POSITION], cell[SINCE], cell[CLAIMED] = get_ident(), 0, monotonic(), 0
+        cell[BATCH] = batch_id
+        self._cells[batch_id] = cell
         return cell
 
     def end(self, batch_id: int) -> None:
         """The calling worker has run its batch."""
-        self._cells.pop(batch_id, None)
+        cell = self._cells.pop(batch_id, None)
+        if cell is not None:
+            cell[POSITION] = _RETURNING
 
     def running(self) -> dict[int, Running]:
         """What runs now, by batch."""
         return {batch: _read(cell) for batch, cell in self._cells.copy().items()}
+
+
+def _vacant() -> list[float]:
+    """A cell of a worker that has done nothing yet."""
+    cell = [0.0] * _CELL
+    cell[BATCH] = cell[DIVIDED] = _IDLE
+    cell[POSITION] = _RETURNING
+    return cell
 
 
 class SharedBoard:
@@ -112,10 +132,11 @@ class SharedBoard:
     def __init__(self, workers: int) -> None:
         from multiprocessing.heap import Arena
 
-        memory = Arena(workers * _CELL)
+        memory = Arena(workers * _CELL * 8)
         self._seats = [Seat(memory, ordinal) for ordinal in range(workers)]
         for seat in self._seats:
             seat.clear()
+            seat.cell[DIVIDED] = _IDLE
 
     def seat(self, ordinal: int) -> Seat:
         """The cell of the worker with this number, to be sent to it."""
@@ -144,7 +165,7 @@ class Seat:
     def __init__(self, memory: Any, ordinal: int) -> None:
         self.ordinal = ordinal
         self._memory = memory
-        self.cell: Any = memoryview(memory.buffer).cast("d")[4 * ordinal : 4 * ordinal + 4]
+        self.cell: Any = memoryview(memory.buffer).cast("d")[_CELL * ordinal : _CELL * (ordinal + 1)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         import multiprocessing.heap as memory
@@ -157,7 +178,7 @@ class Seat:
 
     def clear(self) -> None:
         """Note that a new worker takes this seat, and has done nothing yet."""
-        self.cell[BATCH] = _IDLE
+        self.cell[BATCH] = _IDLE  # not DIVIDED: it may be about the batch that this worker will begin with
 
     def claim(self) -> None:
         """Note the calling process as the worker."""
@@ -165,7 +186,7 @@ class Seat:
 
     def begin(self, batch_id: int) -> Any:
         """The worker begins a batch with its first task; gives the cell to note the next ones in."""
-        self.cell[POSITION], self.cell[SINCE] = 0, monotonic()
+        self.cell[POSITION], self.cell[SINCE], self.cell[CLAIMED] = 0, monotonic(), 0
         self.cell[BATCH] = batch_id  # last: whoever reads it finds the others right
         return self.cell
 

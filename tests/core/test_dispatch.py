@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parallelcfg.core.actions import Abort, Deliver, Fault, Finish, Kill, Limits, Part, Pull, Submit
+from parallelcfg.core.actions import Abort, Deliver, Divide, Fault, Finish, Kill, Limits, Part, Pull, Submit
 from parallelcfg.core.batching import Batcher
 from parallelcfg.core.dispatch import Dispatcher, State
 from parallelcfg.core.gathering import columns
@@ -40,10 +40,13 @@ class World:
     losses: float = 0.0
     partial: float = 0.0
     overdue: float = 0.0
+    divides: bool = False
 
     def __post_init__(self) -> None:
-        self.batcher = Batcher(self.batch_size, workers=2, ceiling=self.limits.unread)
-        self.dispatcher = Dispatcher(self.batcher, self.limits, ordered=self.ordered, total=self.total)
+        self.batcher = Batcher(self.batch_size, workers=2, ceiling=self.limits.unread, divides=self.divides)
+        self.dispatcher = Dispatcher(
+            self.batcher, self.limits, ordered=self.ordered, total=self.total, divides=self.divides
+        )
         self.todo: deque[Any] = deque()
         self.out: dict[int, Batch] = {}
         self.unread: deque[Deliver] = deque()
@@ -69,6 +72,8 @@ class World:
             choices.append(self.report)
         if self.unread:
             choices.append(self.take)
+        if self.out and self.random.random() < 0.1:
+            choices.append(self.wait)
         assert choices, "everybody waits"
         self.random.choice(choices)()
 
@@ -91,6 +96,8 @@ class World:
         action = self.todo.popleft()
         if isinstance(action, Pull):
             self.pull(action.size)
+        elif isinstance(action, Divide):
+            self.divide(action)
         elif self.dispatcher.state.live:
             self.submit(action)
 
@@ -108,6 +115,26 @@ class World:
         else:
             self.out[action.batch_id] = action.batch
             self.most_out = max(self.most_out, len(self.out))
+
+    def divide(self, action: Divide) -> None:
+        """A worker has begun some of its tasks by now, or all of them, and may end before this is known."""
+        assert self.divides
+        batch_id = self.random.choice(list(action.sizes))
+        size = action.sizes[batch_id]
+        begun = self.random.randint(0, size)
+        kept = size - (size - begun + 1) // 2
+        batch = self.out.get(batch_id)
+        if begun == size or batch is None:
+            self.perform(self.dispatcher.divided(None, 0))
+            return
+        assert size == len(batch) > action.least
+        self.out[batch_id] = batch.subset(range(kept), batch.attempt)
+        if self.random.random() < 0.3:
+            self.reply(batch_id)
+        self.perform(self.dispatcher.divided(batch_id, kept))
+
+    def wait(self) -> None:
+        self.perform(self.dispatcher.stalled())
 
     def report(self) -> None:
         batch_id = self.random.choice(list(self.out))
@@ -196,6 +223,7 @@ worlds = st.builds(
     losses=st.sampled_from([0.0, 0.1, 0.5]),
     partial=st.sampled_from([0.0, 0.3]),
     overdue=st.sampled_from([0.0, 0.1]),
+    divides=st.booleans(),
 )
 
 
@@ -364,6 +392,56 @@ class TestLosses:
     def test_a_retry_of_a_lost_task_is_its_next_attempt(self):
         (again,) = self.lost(1, Lost(WorkerLost("died"), suspect=0), retries=1)
         assert again.batch.attempt == 2
+
+
+class TestDividing:
+    """Of two batches of ten tasks the one is over; the source has no more, and one of two workers is idle."""
+
+    def draining(self, batch_size: int | str = "auto", seconds: float = 0.1, *, divides: bool = True) -> Any:
+        batcher = Batcher(batch_size, workers=2, divides=divides)
+        batcher.observe(10, 10 * seconds, 1e-5, 1e-4)
+        machine = Dispatcher(batcher, Limits(in_flight=3), ordered=True, divides=divides)
+        machine.start()
+        (first, *_) = machine.pulled(batch(0, 10), exhausted=False)
+        (second, *_) = machine.pulled(batch(10, 10), exhausted=True)
+        return machine, second, machine.done(first.batch_id, Reply([0] * 10, 10))
+
+    def test_an_idle_worker_gets_a_part_of_what_another_one_has_not_begun(self):
+        machine, second, actions = self.draining()
+        assert actions[-1] == Divide({second.batch_id: 10}, least=1)
+        (submit,) = machine.divided(second.batch_id, 6)
+        assert list(submit.batch.indices) == [16, 17, 18, 19]
+        assert machine.done(second.batch_id, Reply([1] * 6, 6)) == [Divide({submit.batch_id: 4}, least=1)]
+        assert machine.divided(None, 0) == []
+        deliver, finish = machine.done(submit.batch_id, Reply([2] * 4, 4))
+        assert unpack(deliver) == [1] * 6 + [2] * 4
+        assert finish == Finish()
+
+    def test_a_worker_that_ends_before_its_batch_is_known_to_be_smaller_leaves_the_rest(self):
+        machine, second, _ = self.draining()
+        (submit,) = machine.done(second.batch_id, Reply([1] * 6, 6))
+        assert list(submit.batch.indices) == [16, 17, 18, 19]
+        assert machine.divided(second.batch_id, 6) == []
+
+    def test_tasks_that_are_over_at_once_are_not_worth_it_unless_nothing_happens(self):
+        machine, second, actions = self.draining(seconds=1e-4)
+        assert [type(action) for action in actions] == [Deliver]
+        assert machine.stalled() == [Divide({second.batch_id: 10}, least=1)]
+        assert machine.stalled() == []  # it was asked for already
+
+    def test_with_a_task_for_everybody_nothing_is_divided(self):
+        machine = Dispatcher(Batcher("auto", workers=2, divides=True), Limits(3), ordered=True, divides=True)
+        machine.start()
+        machine.pulled(batch(0, 10), exhausted=False)
+        assert machine.stalled() == []
+        machine.pulled(batch(10, 10), exhausted=True)
+        assert machine.stalled() == []
+
+    @pytest.mark.parametrize("how", [{"batch_size": 10}, {"divides": False}])
+    def test_neither_batches_of_a_given_size_nor_those_nobody_can_divide(self, how):
+        machine, _, actions = self.draining(**how)
+        assert [type(action) for action in actions] == [Deliver]
+        assert machine.stalled() == []
 
 
 class TestTime:
