@@ -18,15 +18,15 @@ All states and all transitions are in `_TRANSITIONS`; there is no other lifecycl
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING
 
-from parallelcfg.core.actions import Abort, Counts, Deliver, Divide, Fault, Finish, Kill, Part, Pull, Submit
+from parallelcfg.core.actions import Abort, Deliver, Divide, Fault, Finish, Kill, Pull, Submit
+from parallelcfg.core.books import Books, Flight, Slot
 from parallelcfg.core.ordering import AsFinished, InOrder
-from parallelcfg.core.outcome import Failure, Lost, Reply
-from parallelcfg.errors import DeadlineExceeded, WorkerLost
+from parallelcfg.core.outcome import Lost
+from parallelcfg.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,12 +34,10 @@ if TYPE_CHECKING:
     from parallelcfg.core.actions import Action, Limits
     from parallelcfg.core.batching import Batcher
     from parallelcfg.core.ordering import Release
+    from parallelcfg.core.outcome import Failure, Reply
     from parallelcfg.core.tasks import Batch
 
 __all__ = ["Dispatcher", "State"]
-
-#: How often tasks that nobody is to blame for are sent again before their loss counts as theirs.
-_FREE_LOSSES = 16
 
 
 class State(Enum):
@@ -74,27 +72,6 @@ _TRANSITIONS = {
 }
 
 
-class _Slot:
-    """A pulled batch on its way to delivery, in as many parts as retries make of it."""
-
-    __slots__ = ("first", "missing", "parts", "sequence", "size")
-
-    def __init__(self, sequence: int, first: int, size: int) -> None:
-        self.sequence, self.first, self.size = sequence, first, size
-        self.missing = size
-        self.parts: list[Part] = []
-
-
-class _Flight:
-    """A batch that is out, or waits to be sent again."""
-
-    __slots__ = ("batch", "losses", "overdue", "positions", "slot")
-
-    def __init__(self, slot: _Slot, positions: Sequence[int], batch: Batch, losses: int = 0) -> None:
-        self.slot, self.positions, self.batch, self.losses = slot, positions, batch, losses
-        self.overdue: tuple[int, BaseException] | None = None
-
-
 class Dispatcher:
     """Decides; see the module's docstring for the events and actions.
 
@@ -115,8 +92,8 @@ class Dispatcher:
     """
 
     __slots__ = (
-        "_again",
         "_batcher",
+        "_books",
         "_divides",
         "_dividing",
         "_flights",
@@ -143,13 +120,13 @@ class Dispatcher:
         ids: Iterator[int] | None = None,
     ) -> None:
         self.state = State.OPEN
-        self.counts = Counts()
+        self._books = Books(limits.retries, keep_going=limits.keep_going)
+        self.counts = self._books.counts
         self._batcher = batcher
         self._limits = limits
-        self._release: Release[_Slot] = InOrder() if ordered else AsFinished()
+        self._release: Release[Slot] = InOrder() if ordered else AsFinished()
         self._total = total
-        self._flights: dict[int, _Flight] = {}
-        self._again: deque[_Flight] = deque()
+        self._flights: dict[int, Flight] = {}
         self._ids = count() if ids is None else ids
         self._sequence = 0
         self._pulled = 0
@@ -185,9 +162,9 @@ class Dispatcher:
         if exhausted:
             self._move(_Event.EXHAUSTED)
         if batch is not None:
-            slot = _Slot(self._sequence, batch.indices[0], size)
+            slot = Slot(self._sequence, batch.indices[0], size)
             self._sequence += 1
-            actions.append(self._submit(_Flight(slot, range(size), batch)))
+            actions.append(self._submit(Flight(slot, range(size), batch)))
         return actions + self._fill() + self._drained()
 
     def pull_failed(self, error: BaseException) -> list[Action]:
@@ -200,7 +177,10 @@ class Dispatcher:
         flight = self._flights.pop(batch_id, None)
         if flight is None or not self.state.live:
             return []
-        faults = self._lost(flight, outcome) if isinstance(outcome, Lost) else self._replied(flight, outcome)
+        if isinstance(outcome, Lost):
+            faults = self._books.lost(flight, outcome)
+        else:
+            faults = self._books.replied(flight, outcome)
         return self._settle(flight.slot, faults)
 
     def refused(self, batch_id: int, failures: Sequence[Failure]) -> list[Action]:
@@ -208,14 +188,7 @@ class Dispatcher:
         flight = self._flights.pop(batch_id, None)
         if flight is None or not self.state.live:
             return []
-        bad = {failure.position for failure in failures}
-        good = [p for p in range(len(flight.batch)) if p not in bad]
-        self._requeue(flight, good, flight.batch.attempt, flight.losses)
-        faults = [self._fault(flight, f.position, failure=f) for f in failures]
-        flight.slot.parts.append(
-            Part((), None, faults=tuple((flight.positions[p], fault) for p, fault in faults))
-        )
-        return self._settle(flight.slot, faults)
+        return self._settle(flight.slot, self._books.refused(flight, failures))
 
     def divided(self, batch_id: int | None, kept: int) -> list[Action]:
         """In answer to a `Divide`: a worker keeps so many tasks of this batch; None where all keep theirs."""
@@ -223,10 +196,7 @@ class Dispatcher:
         flight = None if batch_id is None else self._flights.get(batch_id)
         if flight is None or not self.state.live:
             return []
-        batch, positions = flight.batch, flight.positions
-        rest = batch.subset(range(kept, len(batch)), batch.attempt)
-        flight.batch, flight.positions = batch.subset(range(kept), batch.attempt), positions[:kept]
-        self._again.append(_Flight(flight.slot, positions[kept:], rest, flight.losses))
+        self._books.divided(flight, kept)
         return self._fill()
 
     def stalled(self) -> list[Action]:
@@ -289,9 +259,9 @@ class Dispatcher:
 
     def _forget(self) -> None:
         self._flights.clear()
-        self._again.clear()
+        self._books.again.clear()
 
-    def _submit(self, flight: _Flight) -> Submit:
+    def _submit(self, flight: Flight) -> Submit:
         batch_id = next(self._ids)
         self._flights[batch_id] = flight
         return Submit(batch_id, flight.batch)
@@ -302,8 +272,8 @@ class Dispatcher:
 
     def _fill(self) -> list[Action]:
         actions: list[Action] = []
-        while self._again and self._room():
-            actions.append(self._submit(self._again.popleft()))
+        while self._books.again and self._room():
+            actions.append(self._submit(self._books.again.popleft()))
         throttled = self._limits.unread is not None and self._unread >= self._limits.unread
         if self.state is State.OPEN and not self._pulling and not throttled and self._room():
             self._pulling = True
@@ -317,13 +287,13 @@ class Dispatcher:
         """With nothing left to send, a worker without a batch can have a part of another's."""
         if self.state is not State.DRAINING or not self._divides or least is None or self._dividing:
             return []
-        if self._again or len(self._flights) >= self._batcher.workers:
+        if self._books.again or len(self._flights) >= self._batcher.workers:
             return []
         sizes = {number: size for number, f in self._flights.items() if (size := len(f.batch)) > least}
         self._dividing = bool(sizes)
         return [Divide(sizes, least)] if sizes else []
 
-    def _settle(self, slot: _Slot, faults: list[tuple[int, Fault]]) -> list[Action]:
+    def _settle(self, slot: Slot, faults: list[tuple[int, Fault]]) -> list[Action]:
         """After an outcome: fail, deliver what is complete, and go on."""
         if faults:
             self.counts.done += len(faults)
@@ -340,82 +310,7 @@ class Dispatcher:
         return actions + self._fill() + self._drained()
 
     def _drained(self) -> list[Action]:
-        if self.state is not State.DRAINING or self._flights or self._again or len(self._release):
+        if self.state is not State.DRAINING or self._flights or self._books.again or len(self._release):
             return []
         self._move(_Event.DRAINED)
         return [Finish()]
-
-    def _replied(self, flight: _Flight, reply: Reply) -> list[tuple[int, Fault]]:
-        """Book a reply: results and final faults into the slot, the rest to be sent again."""
-        if not reply.failures and reply.ran == len(flight.batch):
-            flight.slot.missing -= reply.ran
-            self.counts.done += reply.ran
-            flight.slot.parts.append(Part(flight.positions, reply.values, attempt=flight.batch.attempt))
-            return []
-        batch, holes = flight.batch, {failure.position for failure in reply.failures}
-        last = batch.attempt > self._limits.retries
-        final = [f for f in reply.failures if last or f.fatal]
-        if not last:
-            self._requeue(flight, sorted(holes), batch.attempt + 1, flight.losses)
-        if reply.ran < len(batch):
-            self._requeue(flight, range(reply.ran, len(batch)), batch.attempt, flight.losses)
-        faults = [self._fault(flight, f.position, failure=f) for f in final]
-        flight.slot.missing -= reply.ran - len(holes)
-        self.counts.done += reply.ran - len(holes)
-        flight.slot.parts.append(
-            Part(
-                flight.positions[: reply.ran],
-                reply.values,
-                frozenset(holes),
-                tuple((flight.positions[p], fault) for p, fault in faults),
-                batch.attempt,
-            )
-        )
-        return faults
-
-    def _lost(self, flight: _Flight, lost: Lost) -> list[tuple[int, Fault]]:
-        """Book a loss: blame the suspect, send the others again, one by one where nobody is sure."""
-        batch = flight.batch
-        everyone = range(len(batch))
-        suspect, cause = (lost.suspect, lost.cause) if flight.overdue is None else flight.overdue
-        if suspect is not None and suspect >= len(batch):  # it died after its last task, with all results
-            suspect = None
-        losses = flight.losses + 1
-        if lost.innocent and flight.overdue is None and losses <= _FREE_LOSSES:
-            self._requeue(flight, everyone, batch.attempt, losses)
-            return []
-        worth_it = self._limits.keep_going or self._limits.retries or not isinstance(cause, WorkerLost)
-        if suspect is None and len(batch) > 1 and worth_it:
-            for position in everyone:
-                self._requeue(flight, [position], batch.attempt, losses)
-            return []
-        if isinstance(cause, WorkerLost):
-            at_risk = everyone if suspect is None else [suspect]
-            cause.tasks = tuple((batch.indices[p], batch.call_text(p)) for p in at_risk)
-        blamed = 0 if suspect is None else suspect
-        self._requeue(flight, [p for p in everyone if p != blamed], batch.attempt, losses)
-        if batch.attempt <= self._limits.retries:
-            self._requeue(flight, [blamed], batch.attempt + 1, 0)
-            return []
-        position, fault = self._fault(flight, blamed, cause=cause)
-        flight.slot.parts.append(Part((), None, faults=((flight.positions[blamed], fault),)))
-        return [(position, fault)]
-
-    def _requeue(self, flight: _Flight, positions: Sequence[int], attempt: int, losses: int) -> None:
-        if positions:
-            where = [flight.positions[p] for p in positions]
-            batch = flight.batch.subset(positions, attempt)
-            self.counts.retried += len(positions) if attempt > flight.batch.attempt else 0
-            self._again.append(_Flight(flight.slot, where, batch, losses))
-
-    def _fault(
-        self,
-        flight: _Flight,
-        position: int,
-        *,
-        failure: Failure | None = None,
-        cause: BaseException | None = None,
-    ) -> tuple[int, Fault]:
-        batch = flight.batch
-        call = batch.call_text(position)
-        return position, Fault(batch.indices[position], call, batch.attempt, failure, cause)
