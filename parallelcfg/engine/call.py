@@ -102,7 +102,7 @@ class Call:
         self._for_consumer: SimpleQueue[Any] = SimpleQueue() if threaded else self._for_driver
         self._own: deque[Action] = deque()
         self._pulled_in = 0.0
-        total = total_of(tasks)
+        self._total = total = total_of(tasks)
         self._batcher = Batcher(
             batch_size(plan),
             session.workers,
@@ -130,8 +130,6 @@ class Call:
         )
         if self._traits.cluster:
             cast("ClusterSession", session).watch(partial(self._resized, plan))
-        recorder.started(total, self._dispatcher.counts, codec.traffic)
-        self._show_progress()
 
     # The two ends: `results` for the consumer, `drive` for a thread of the call's own.
 
@@ -143,7 +141,7 @@ class Call:
         __tracebackhide__ = True
         try:
             if self._for_consumer is self._for_driver:
-                self._decide(self._dispatcher.start)
+                self._start()
             while True:
                 item = self._next(self._for_consumer)
                 if isinstance(item, Deliver):
@@ -171,7 +169,7 @@ class Call:
     def drive(self) -> None:
         """Pull and submit until the call ends; for a thread of the call's own."""
         try:
-            self._decide(self._dispatcher.start)
+            self._start()
             while not isinstance(item := self._next(self._for_driver), Finish):
                 if isinstance(item, _Left):
                     self._tell(self._dispatcher.closed)
@@ -187,6 +185,11 @@ class Call:
         self._codec.close()
 
     # Events and actions.
+
+    def _start(self) -> None:
+        self._recorder.started(self._total, self._dispatcher.counts, self._codec.traffic)
+        self._show_progress()
+        self._decide(self._dispatcher.start)
 
     def _tell(self, event: Any, *args: Any, **kwargs: Any) -> None:
         """Report an event to the dispatcher, and see to what follows from it."""
@@ -294,7 +297,7 @@ class Call:
 
     def _show_progress(self) -> None:
         """Have the driving thread show it, before it performs what is posted later."""
-        if self._recorder.watched:
+        if self._recorder.due():
             self._for_driver.put(_Progress())
 
     def _resized(self, plan: Plan) -> None:
@@ -314,11 +317,17 @@ class Call:
                 if watch.needed and watch.due():
                     self._look()
                 if queue is self._for_driver:
-                    self._decide(self._dispatcher.stalled)
+                    self._pass_time()
                 continue
             if watch.needed and watch.due():
                 self._look()
             return item
+
+    def _pass_time(self) -> None:
+        """Nothing has happened for a while."""
+        if self._recorder.paced:
+            self._perform(_Progress())
+        self._decide(self._dispatcher.stalled)
 
     def _look(self) -> None:
         now = monotonic()

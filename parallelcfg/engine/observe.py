@@ -64,18 +64,33 @@ class Recorder:
             from parallelcfg.report.ending import write_when_terminated
 
             write_when_terminated()  # here, since the call may begin in a thread of its own
-        self._over = False
+        self._begun = self._over = False
         self._display = display
+        self._due = 0.0 if display is None or plan.backend.traits.in_caller else display.pace
+
+    def due(self) -> bool:
+        """Whether `progress` shall be called, now that the call has begun or a batch has ended."""
+        if self._display is None:
+            return False
+        if self._display.pace:
+            now = self.report.wall_seconds
+            if now < self._due:
+                return False
+            self._due = now + self._display.pace
+        return True
 
     @property
-    def watched(self) -> bool:
-        """Whether anybody wants `progress` to be called."""
-        return self._display is not None
+    def paced(self) -> bool:
+        """Whether `progress` shall be called when nothing has ended for a while."""
+        return self._display is not None and self._display.pace > 0
 
     def started(self, total: int | None, counts: Counts, traffic: Traffic) -> None:
         """The call begins. Counts and traffic are kept up to date by their owners."""
         report = self.report
         report.total, report.counts, report.traffic = total, counts, traffic
+        if self._display is not None:
+            self._display.begin(total)
+            self._begun = True
         if self._trace is not None:
             from parallelcfg.report import trace
 
@@ -124,7 +139,7 @@ class Recorder:
         if not self._over:
             self._over = True
             self.report.ended = monotonic()
-            if self._display is not None:
+            if self._display is not None and self._begun:
                 self._display.stop(self._event())
 
     def _event(self) -> ProgressEvent:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["Bar", "have_tqdm"]
 
 _UP = "\x1b[A"
-_PACE = 0.1  # seconds between two looks, as long as tqdm leaves between two drawings
+#: tqdm's constructor shall not draw: it does not know the count yet.
+_AT_ONCE = 1e-9
 
 
 def have_tqdm() -> bool:
@@ -35,44 +36,49 @@ class Bar:
         Lines below the outermost bar; None: the first that is free in this process.
     """
 
+    pace = 0.1  # as long as tqdm leaves between two drawings
+
     def __init__(self, position: int | None = None) -> None:
         self._position = position
         self._bar: Any = None
         self._due = 0.0
 
-    def show(self, event: ProgressEvent) -> None:
-        """The call has begun, or a batch has ended."""
-        if self._bar is not None and event.elapsed < self._due:
-            self._bar.n = event.done  # for tqdm's thread, which redraws what has stood for long
-            return
-        self._due = event.elapsed + _PACE
-        self._draw(event)
+    def begin(self, total: int | None) -> None:
+        """Take a place, so that bars of calls inside of this one stand below, but draw nothing yet."""
+        self._bar = _tqdm()(
+            total=total,
+            unit="task",
+            dynamic_ncols=True,
+            position=self._position,
+            leave=None,
+            file=None if self._position is None else _ThereAndBack(),
+            delay=_AT_ONCE,
+        )
+        if self._bar.pos == 0:
+            self._bar.leave = True  # tqdm's own choice, which its widget does not know
 
-    def _draw(self, event: ProgressEvent) -> None:
-        if self._bar is None:
-            self._bar = _tqdm()(
-                total=event.total,
-                unit="task",
-                dynamic_ncols=True,
-                position=self._position,
-                leave=None,
-                file=None if self._position is None else _ThereAndBack(),
-            )
-            if self._bar.pos == 0:
-                self._bar.leave = True  # tqdm's own choice, which its widget does not know
-        if event.total != self._bar.total:
-            self._bar.total = event.total
+    def show(self, event: ProgressEvent) -> None:
+        """So far is the call."""
+        if event.elapsed < self._due:
+            return
+        self._due = event.elapsed + self.pace
+        self._set(event)
+        if not self._bar.update(0):  # it thinks that not enough has changed; but time passes too
+            self._bar.refresh()
+
+    def stop(self, event: ProgressEvent) -> None:
+        """The call is over, one way or another."""
+        self._set(event)
+        if self._bar.leave and not getattr(self._bar, "displayed", True):
+            self._bar.refresh()  # the end of a widget does not show it
+        self._bar.close()  # the end of a bar of text does
+
+    def _set(self, event: ProgressEvent) -> None:
+        self._bar.n, self._bar.total = event.done, event.total
         if event.failed or event.retried:
             named = {"failed": event.failed, "retried": event.retried}
             counts = ", ".join(f"{name} {count:,}" for name, count in named.items() if count)
             self._bar.set_postfix_str(counts, refresh=False)
-        self._bar.n = event.done
-        self._bar.update(0)  # draws what has changed since it last drew
-
-    def stop(self, event: ProgressEvent) -> None:
-        """The call is over, one way or another."""
-        self._draw(event)
-        self._bar.close()
 
 
 @cache

@@ -50,10 +50,22 @@ class ProgressEvent(NamedTuple):
 
 
 class Display(Protocol):
-    """Shows how far a call is. All calls come from the thread that runs the call."""
+    """Shows how far a call is. All calls come from the thread that runs the call.
+
+    Parameters
+    ----------
+    pace : float
+        Seconds between two looks, the first after as many, also where nothing has ended meanwhile; 0 for a
+        look at the start and after every batch.
+    """
+
+    pace: float
+
+    def begin(self, total: int | None) -> None:
+        """The call begins, with so many tasks; nothing need be shown yet."""
 
     def show(self, event: ProgressEvent) -> None:
-        """The call has begun, or a batch has ended."""
+        """So far is the call."""
 
     def stop(self, event: ProgressEvent) -> None:
         """The call is over, one way or another."""
@@ -68,11 +80,16 @@ class Told:
         Takes a `ProgressEvent`.
     """
 
+    pace = 0.0
+
     def __init__(self, function: Callable[[ProgressEvent], object]) -> None:
         self._function = function
 
+    def begin(self, total: int | None) -> None:
+        """The first event will come soon enough."""
+
     def show(self, event: ProgressEvent) -> None:
-        """The call has begun, or a batch has ended."""
+        """So far is the call."""
         self._function(event)
 
     def stop(self, event: ProgressEvent) -> None:
@@ -90,9 +107,15 @@ class Several:
 
     def __init__(self, displays: tuple[Display, ...]) -> None:
         self._displays = displays
+        self.pace = min(display.pace for display in displays)
+
+    def begin(self, total: int | None) -> None:
+        """The call begins."""
+        for display in self._displays:
+            display.begin(total)
 
     def show(self, event: ProgressEvent) -> None:
-        """The call has begun, or a batch has ended."""
+        """So far is the call."""
         for display in self._displays:
             display.show(event)
 

@@ -37,6 +37,8 @@ class VerboseLines:
         Jobs at the same time.
     """
 
+    pace = 0.0
+
     def __init__(self, verbose: int, name: str, n_jobs: int) -> None:
         self._verbose = verbose
         self._n_jobs = n_jobs
@@ -44,8 +46,11 @@ class VerboseLines:
         self._scale = 0.5 * (_EVERY_BATCH + 1 - min(verbose, _EVERY_BATCH)) ** 2
         self._shown = -1
 
+    def begin(self, total: int | None) -> None:
+        """The first line comes with the first event."""
+
     def show(self, event: ProgressEvent) -> None:
-        """The call has begun, or a batch has ended."""
+        """So far is the call."""
         if self._shown < 0:
             workers = f"{self._n_jobs} concurrent worker{'' if self._n_jobs == 1 else 's'}"
             self._say(f"Using backend {self._name} with {workers}.")
@@ -89,12 +94,17 @@ class LogLines:
         Say nothing about short calls: those inside of other calls are many.
     """
 
+    pace = 1.0
+
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._next = _FIRST
 
+    def begin(self, total: int | None) -> None:
+        """Nothing to say yet."""
+
     def show(self, event: ProgressEvent) -> None:
-        """The call has begun, or a batch has ended."""
+        """So far is the call."""
         if event.elapsed >= self._next:
             self._next = event.elapsed + min(_LONGEST, max(_SHORTEST, event.elapsed / 4))
             self._quiet = False

@@ -1,8 +1,10 @@
 """Bars, log lines and joblib's lines."""
 
+import gc
 import io
 import logging
 import sys
+import time
 
 import pytest
 
@@ -54,13 +56,37 @@ def test_bars_of_nested_calls_stand_below_and_vanish(watch):
     terminal = watch()
 
     def outer(x):
-        return sum(Parallel(n_jobs=2, prefer="threads")(delayed(abs)(y) for y in range(5)))
+        return sum(Parallel(n_jobs=2, backend="sequential")(delayed(abs)(y) for y in range(5)))
 
     with parallel_config(progress=True):
         Parallel(n_jobs=2, backend="sequential")(delayed(outer)(x) for x in range(2))
     text = terminal.getvalue()
     assert "\n\r  0%|" in text  # one line below the outer bar
     assert text.rstrip().splitlines()[-1].count("2/2") == 1
+
+
+def test_bars_that_nobody_could_read_are_not_drawn(watch):
+    terminal = watch()
+
+    def outer(x):
+        return sum(Parallel(n_jobs=2, prefer="threads")(delayed(abs)(y) for y in range(5)))
+
+    with parallel_config(progress=True):
+        Parallel(n_jobs=2, backend="threading")(delayed(outer)(x) for x in range(2))
+    assert terminal.getvalue().count("task/s") == 1
+
+
+def test_a_bar_moves_while_a_task_takes_long(watch):
+    terminal = watch()
+
+    def wait():
+        deadline = time.monotonic() + 30
+        while "0/1" not in terminal.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    Parallel(n_jobs=2, backend="threading", progress=True)([delayed(wait)()])
+    assert "1/1" in terminal.getvalue()
 
 
 def test_a_bar_that_ends_early_keeps_its_count(watch):
@@ -74,6 +100,7 @@ def test_text_for_a_line_further_down_leaves_in_one_piece(watch, monkeypatch):
     writes = []
     monkeypatch.setattr(watch(), "write", writes.append)
     display = Bar(position=2)
+    display.begin(100)
     display.show(event(0))
     display.stop(event(100))
     assert writes
@@ -179,3 +206,19 @@ def test_verbose_and_progress_go_together(capsys):
     Parallel(verbose=1, progress=events.append)(delayed(abs)(x) for x in range(4))
     assert "Done   4 out of   4" in capsys.readouterr().err
     assert events[-1].done == 4
+
+
+@pytest.mark.parametrize("backend", ["sequential", "threading"])
+def test_a_call_that_can_not_begin_has_no_bar(backend, watch):
+    terminal = watch()
+    with pytest.raises(TypeError, match="iterable"):
+        Parallel(backend=backend, progress=True)(3)
+    assert terminal.getvalue() == ""
+
+
+def test_a_generator_that_nobody_asks_has_no_bar(watch):
+    terminal = watch()
+    stream = Parallel(backend="sequential", return_as="generator", progress=True)([delayed(abs)(-1)])
+    del stream
+    gc.collect()
+    assert terminal.getvalue() == ""
