@@ -1,7 +1,7 @@
-"""Interleaved measurements: every contender of a workload runs once per round, in an order drawn anew.
+"""Interleaved measurements: every contender of a workload runs once per round, in another order each time.
 
-So a machine whose speed drifts slows all of them alike, and nobody always comes after the one that leaves
-threads spinning or memory in a mess. What is reported are medians, and their ratios.
+So a machine whose speed drifts slows all of them alike; and everybody comes equally often after the one that
+leaves threads spinning or memory in a mess. What is reported are medians, and their ratios.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import platform
 import statistics
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from random import Random
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PACKAGES = ("parallelcfg", "joblib", "loky", "numpy", "pydantic")
+
+#: Seconds between two rounds: whatever the last contender left running ends, so the next comes after nobody.
+_PAUSE = 0.3
 
 
 @dataclass
@@ -61,9 +63,10 @@ class Workload:
 def measure(workload: Workload, rounds: int) -> dict[str, list[float]]:
     """Figures of each contender, one per round, in the workload's unit."""
     seconds: dict[str, list[float]] = {name: [] for name in workload.contenders}
-    draw = Random(workload.name)
-    for turn in range(rounds + 1):
-        for name, run in draw.sample(list(workload.contenders.items()), len(workload.contenders)):
+    for turn, order in enumerate(balanced_orders(list(workload.contenders), rounds + 1)):
+        sleep(_PAUSE)
+        for name in order:
+            run = workload.contenders[name]
             gc.collect()
             began = perf_counter()
             reported = run()
@@ -71,6 +74,26 @@ def measure(workload: Workload, rounds: int) -> dict[str, list[float]]:
             if turn:
                 seconds[name].append(took)
     return {name: [_figure(workload, took) for took in all_of] for name, all_of in seconds.items()}
+
+
+def balanced_orders(names: list[str], rounds: int) -> list[list[str]]:
+    """Orders in which everybody comes equally often in each place, and after each of the others.
+
+    The design is that of E. J. Williams, "Experimental designs balanced for the estimation of residual
+    effects of treatments" (Australian Journal of Scientific Research A 2, 1949). It is complete after as many
+    rounds as there are names, twice as many where their number is odd.
+
+    Examples
+    --------
+    >>> balanced_orders(["a", "b", "c", "d"], rounds=4)
+    [['a', 'b', 'd', 'c'], ['b', 'c', 'a', 'd'], ['c', 'd', 'b', 'a'], ['d', 'a', 'c', 'b']]
+    """
+    count = len(names)
+    zigzag = [(place + 1) // 2 * (-1) ** (place + 1) for place in range(count)]
+    rows = [[names[(start + step) % count] for step in zigzag] for start in range(count)]
+    if count % 2:
+        rows = [row for pair in rows for row in (pair, pair[::-1])]
+    return [rows[turn % len(rows)] for turn in range(rounds)]
 
 
 def _figure(workload: Workload, seconds: float) -> float:

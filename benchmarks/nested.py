@@ -81,4 +81,4 @@ def nested_loops(hand_tuned: HandTuned) -> list[Workload]:
         contenders[name] = partial(hand_tuned.run, assignment)
         goals[name] = 1.1  # of each: the best one among them
     amount = f"{OUTER} x {INNER} products of {SIDE:,} x {SIDE:,}"
-    return [Workload(f"nested loops, {amount}", "s", contenders, rounds=15, goals=goals)]
+    return [Workload(f"nested loops, {amount}", "s", contenders, rounds=28, goals=goals)]
