@@ -121,7 +121,9 @@ def test_a_ceiling_is_said_once_with_both_origins(tmp_path, monkeypatch, asked):
         with pytest.raises(ConfigError, match="max_jobs is the ceiling"):
             Parallel(strict=True)
     first = str(caught[0].message)
-    assert f"max_jobs is the ceiling ({system / 'parallel.toml'}); PARALLEL_N_JOBS asked for more" in first
+    assert (
+        f"max_jobs is the ceiling ({system / 'parallel.toml'}:1:1); PARALLEL_N_JOBS asked for more" in first
+    )
     assert len({str(one.message) for one in caught}) == len(caught)
 
 

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
     Layer = Mapping[str, Sourced]
 
-__all__ = ["agreeing", "current_scope", "entered", "in_force", "push", "remove", "said_at", "settled"]
+__all__ = [
+    "agreeing",
+    "current_scope",
+    "entered",
+    "in_force",
+    "place_of",
+    "push",
+    "remove",
+    "said_at",
+    "settled",
+]
 
 
 class _State:
@@ -123,10 +133,16 @@ def said_at(config: Config, key: str) -> str:
 
     Finding the line may take a look into a file: for what is raised, not for what may never be read.
     """
+    place = place_of(config, key)
+    return f" ({place})" if place else ""
+
+
+def place_of(config: Config, key: str) -> str:
+    """The same without parentheses."""
     said = config.sources.get(key)
     if said is None:
         return ""
-    return f" ({process.current().resolver.reader.find(said.origin).text or said.origin})"
+    return process.current().resolver.reader.find(said.origin).text or str(said.origin)
 
 
 def agreeing(config: Config) -> None:

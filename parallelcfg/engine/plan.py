@@ -24,6 +24,7 @@ from parallelcfg.config.context import current_scope, get_config, notify
 from parallelcfg.config.cpus import cpu_count, split_budget
 from parallelcfg.config.policy import clamp, resolve_jobs
 from parallelcfg.config.snapshot import Scope
+from parallelcfg.config.state import place_of, said_at
 from parallelcfg.engine.making import made
 from parallelcfg.errors import SubstitutionWarning
 from parallelcfg.orders import Orders
@@ -226,9 +227,8 @@ def _for_same_level(config: Config, around: Config) -> Config:
 
 def _clamped(config: Config, cpus: int) -> Substitution:
     asked = resolve_jobs(config.n_jobs, cpus)
-    ceiling, request = config.sources.get("max_jobs"), config.sources.get("n_jobs")
-    where = "" if ceiling is None else f" ({ceiling.origin})"
-    whence = "" if request is None else f"; {request.origin} asked for more"
+    where, request = said_at(config, "max_jobs"), place_of(config, "n_jobs")
+    whence = f"; {request} asked for more" if request else ""
     return Substitution("n_jobs", str(asked), str(config.max_jobs), f"max_jobs is the ceiling{where}{whence}")
 
 

@@ -36,10 +36,13 @@ class Arena:
         Where the configuration wants them.
     strict : bool
         Whether to raise instead of warn.
+    said_at : callable, optional
+        Gives where ``temp_folder`` was said, for warnings.
     """
 
-    def __init__(self, temp_folder: str | None, *, strict: bool) -> None:
+    def __init__(self, temp_folder: str | None, *, strict: bool, said_at: Callable[[], str] = str) -> None:
         self._temp_folder = temp_folder
+        self._said_at = said_at
         self._strict = strict
         self._made: dict[str, str] = {}
         self._warned = self._closed = False
@@ -55,7 +58,8 @@ class Arena:
             except OSError as exc:
                 if self._closed:
                     return None
-                problems.append(f"{base}: {exc.strerror}")
+                said = self._said_at() if base == self._temp_folder else ""
+                problems.append(f"{base}{said}: {exc.strerror}")
             else:
                 self._note(nbytes, problems, f"{base} is used")
                 return path

@@ -6,9 +6,11 @@ import itertools
 import os
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
+from parallelcfg.config.state import said_at
 from parallelcfg.transport import pickling, salvage
 from parallelcfg.transport.arena import Arena
 from parallelcfg.transport.files import SUPPORTED
@@ -46,7 +48,9 @@ class Sharing(FileStore):
         enabled = SUPPORTED and config.mmap_mode is not None
         super().__init__(config.max_nbytes if enabled else None)
         self._mode = "r+" if config.mmap_mode == "w+" else config.mmap_mode
-        self._arena = Arena(config.temp_folder, strict=config.strict)
+        self._arena = Arena(
+            config.temp_folder, strict=config.strict, said_at=partial(said_at, config, "temp_folder")
+        )
         self._ledger = Ledger()
         self._lock = Lock()  # held while dumping; nothing else waits for it
         self._released: deque[Hashable] = deque()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parallelcfg import Parallel, delayed
 from parallelcfg.errors import ConfigError, SharingWarning
 from parallelcfg.transport import arena, files, load
 
@@ -120,6 +121,13 @@ def test_a_file_in_place_of_the_folder_is_passed_over(bases, make_sharing, tmp_p
     with pytest.warns(SharingWarning, match="Not a directory"):
         make_sharing(temp_folder=str(tmp_path / "file")).dumps(np.ones(1000))
     assert _used(bases) == ["memory"]
+
+
+def test_whoever_named_a_folder_that_is_passed_over_is_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    parallel = Parallel(n_jobs=2, temp_folder=str(tmp_path / "file"), max_nbytes=100)
+    with pytest.warns(SharingWarning, match=r"file \(.*test_room\.py:\d+\): Not a directory"):
+        parallel([delayed(np.sum)(np.ones(1000))])
 
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_file_leaves_no_part_of_it(bases, make_sharing, monkeypatch):
