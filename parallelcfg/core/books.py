@@ -75,6 +75,14 @@ class Books:
         )
         return faults
 
+    def next(self, size: int | None) -> Flight:
+        """The first batch that waits to be sent again, with no more than so many of its tasks."""
+        flight = self.again.popleft()
+        if size is not None and size < len(flight.batch):
+            self.divided(flight, size)
+            self.again.rotate(1)  # the others come next
+        return flight
+
     def divided(self, flight: Flight, kept: int) -> None:
         """Book that a worker runs so many tasks of its batch; the others are sent to somebody else."""
         batch, positions = flight.batch, flight.positions

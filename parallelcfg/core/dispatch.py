@@ -273,7 +273,7 @@ class Dispatcher:
     def _fill(self) -> list[Action]:
         actions: list[Action] = []
         while self._books.again and self._room():
-            actions.append(self._submit(self._books.again.popleft()))
+            actions.append(self._submit(self._books.next(self._size_again())))
         throttled = self._limits.unread is not None and self._unread >= self._limits.unread
         if self.state is State.OPEN and not self._pulling and not throttled and self._room():
             self._pulling = True
@@ -282,6 +282,15 @@ class Dispatcher:
         else:
             actions += self._divide(self._batcher.divisible)
         return actions
+
+    def _size_again(self) -> int | None:
+        """How many tasks of a batch that came back unfinished go together now; None for all of them."""
+        if self._divides or self._batcher.divisible is None or len(self._books.again[0].batch) == 1:
+            return None
+        waiting = sum(len(flight.batch) for flight in self._books.again)
+        if self.state is State.DRAINING:
+            return self._batcher.size(waiting)
+        return self._batcher.size(None if self._total is None else self._total - self._pulled + waiting)
 
     def _divide(self, least: int | None) -> list[Divide]:
         """With nothing left to send, a worker without a batch can have a part of another's."""
