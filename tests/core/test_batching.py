@@ -272,6 +272,15 @@ def test_many_workers_are_kept_busy_by_one_parent(workers, tasks, known):
     assert efficiency(work, Machine(workers), known=known) > 0.97
 
 
+@pytest.mark.parametrize("divides", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(("count", "mean"), [(400, 0.02), (1_000, 0.005), (3_000, 0.001)])
+def test_the_first_to_end_are_the_shortest_which_misleads_nobody_for_long(count, mean, known, divides):
+    random = Random(7)
+    work = [random.expovariate(1 / mean) for _ in range(count)]
+    assert efficiency(work, Machine(workers=64), known=known, divides=divides) > 0.85
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_short_tasks_of_many_workers_are_put_together(known):
     work = uniform(100_000, mean=0.05)

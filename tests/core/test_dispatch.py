@@ -417,6 +417,11 @@ class TestDividing:
         assert unpack(deliver) == [1] * 6 + [2] * 4
         assert finish == Finish()
 
+    def test_where_nothing_can_be_divided_what_comes_back_is_sent_in_smaller_batches(self):
+        machine, second, _ = self.draining(divides=False)
+        actions = machine.done(second.batch_id, Reply([1] * 2, 2))
+        assert [list(action.batch.indices) for action in actions] == [[12], [13], [14]]  # the room there is
+
     def test_a_worker_that_ends_before_its_batch_is_known_to_be_smaller_leaves_the_rest(self):
         machine, second, _ = self.draining()
         (submit,) = machine.done(second.batch_id, Reply([1] * 6, 6))
