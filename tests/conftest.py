@@ -22,6 +22,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background jobs are born deaf to Ctrl-C, and so would be the programs that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # so are programs under nohup to a terminal that closes
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings_of_the_user():
