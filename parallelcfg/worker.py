@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from parallelcfg.config.context import entered
 from parallelcfg.core.outcome import Failure, Lost, Reply
 from parallelcfg.core.tasks import Batch
+from parallelcfg.heap import keep_freed
 from parallelcfg.loop import run
 from parallelcfg.threadpools.limits import apply_limit, limited, limited_thread
 from parallelcfg.transport import load
@@ -100,6 +101,7 @@ def run_bytes(payload: tuple[int, bytes, Ticket | None, bytes, int, float | None
         except BaseException as error:
             return _unreadable(error, count)
         catch_up()
+        keep_freed()
         dumps = partial(load.dumps, ticket=ticket)
         return _pack(run(seat or board, batch_id, batch, orders, patience), dumps)
 

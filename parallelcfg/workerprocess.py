@@ -25,7 +25,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from parallelcfg import worker
+from parallelcfg import heap, worker
 from parallelcfg.core.outcome import Lost
 from parallelcfg.errors import WorkerLost
 from parallelcfg.transport import load
@@ -42,7 +42,7 @@ __all__ = ["IMPORTING_MAIN", "Birth", "main"]
 #: Exit code of a process that found itself importing the user's main module, which has no guard.
 IMPORTING_MAIN = 67
 
-#: Seconds without work after which a worker keeps nothing of the last call mapped.
+#: Seconds without work after which a worker keeps nothing of the last call mapped, and no free memory.
 _LINGER = 0.2
 
 #: Seconds that a worker outlives a signal which may have ended its parent too.
@@ -139,8 +139,9 @@ class _Channel:
         """Run batches until the parent hangs up."""
         while True:
             try:
-                if load.holds() and not self._connection.poll(_LINGER):
+                if (load.holds() or heap.holds()) and not self._connection.poll(_LINGER):
                     load.let_go()
+                    heap.let_go()
                 request = self._connection.recv_bytes()
             except (EOFError, OSError):
                 return

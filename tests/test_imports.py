@@ -25,7 +25,7 @@ FLOORS = (
     ("config", "threadpools"),
     ("randomness",),
     ("transport",),
-    ("orders", "loop", "worker", "workerprocess", "workerentry"),
+    ("orders", "heap", "loop", "worker", "workerprocess", "workerentry"),
     ("backends",),
     ("report", "progress"),
     ("engine",),

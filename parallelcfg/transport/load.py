@@ -122,7 +122,8 @@ def holds() -> bool:
 
 def let_go() -> None:
     """Keep no argument mapped."""
-    sys.modules["parallelcfg.transport.mapping"].let_go()
+    if holds():
+        sys.modules["parallelcfg.transport.mapping"].let_go()
 
 
 def explain_read_only(error: BaseException) -> str | None:
@@ -137,7 +138,7 @@ def expect(ticket: Ticket | None) -> None:
     if ticket is None or ticket == _expected:
         return
     new = _expected is None or ticket.call != _expected.call
-    if new and holds():
+    if new:
         let_go()  # the last call is over
     if new or ticket.folders is not None:  # else the parent's answer stays
         _expected = ticket
