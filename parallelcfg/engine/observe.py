@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Recorder", "Sent"]
 
+#: Of more tasks than these, none is expected to take long.
+_MANY = 1_000
+
 
 class Sent(NamedTuple):
     """A batch that was submitted.
@@ -66,7 +69,8 @@ class Recorder:
             write_when_terminated()  # here, since the call may begin in a thread of its own
         self._begun = self._over = False
         self._display = display
-        self._due = 0.0 if display is None or plan.backend.traits.in_caller else display.pace
+        self._in_caller = plan.backend.traits.in_caller
+        self._due = 0.0
 
     def due(self) -> bool:
         """Whether `progress` shall be called, now that the call has begun or a batch has ended."""
@@ -91,6 +95,8 @@ class Recorder:
         if self._display is not None:
             self._display.begin(total)
             self._begun = True
+            if not self._in_caller or (total or 0) > _MANY:  # else nobody shows it during the first task
+                self._due = self._display.pace
         if self._trace is not None:
             from parallelcfg.report import trace
 

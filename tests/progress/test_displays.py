@@ -89,6 +89,13 @@ def test_a_bar_moves_while_a_task_takes_long(watch):
     assert "1/1" in terminal.getvalue()
 
 
+@pytest.mark.parametrize(("number", "drawn"), [(3, True), (2_000, False)])
+def test_the_first_of_few_tasks_has_a_bar_in_the_callers_process_too(number, drawn, watch):
+    terminal = watch()
+    texts = Parallel(backend="sequential", progress=True)(delayed(terminal.getvalue)() for _ in range(number))
+    assert (f"0/{number}" in texts[0]) == drawn
+
+
 def test_a_bar_that_ends_early_keeps_its_count(watch):
     terminal = watch()
     with pytest.raises(ValueError, match="invalid literal"):
