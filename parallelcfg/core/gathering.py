@@ -1,7 +1,7 @@
 """From what `delayed` makes to batches.
 
-The tuples are taken apart a few hundred at a time and die young: keeping many of them would cost more in the
-garbage collector than all else.
+The tuples are taken apart as they come, or a few hundred at a time, and die young: keeping many of them would
+cost more in the garbage collector than all else.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = ["all_the_same", "columns", "take"]
 
 #: Tasks in hand at a time, of three objects each: few enough for the collector's youngest generation.
 _SLICE = 200
+_NOTHING: Any = object()
 
 
 def take(source: Iterator[Any], size: int, first_index: int) -> tuple[Batch | None, bool]:
@@ -50,14 +51,15 @@ def take(source: Iterator[Any], size: int, first_index: int) -> tuple[Batch | No
         Whatever the iterator raises.
     """
     gathered = _Gathered(first_index)
-    while gathered.count < size:
+    odd = gathered.add_alike(islice(source, size))
+    exhausted = not odd and gathered.count < size
+    while gathered.count < size and not exhausted:
         wanted = min(size - gathered.count, _SLICE)
-        tasks = list(islice(source, wanted))
+        tasks = [*odd, *islice(source, wanted - len(odd))]
         if tasks:
             gathered.add(tasks)
-        if len(tasks) < wanted:
-            return gathered.batch() if gathered.count else None, True
-    return gathered.batch(), False
+        odd, exhausted = (), len(tasks) < wanted
+    return gathered.batch() if gathered.count else None, exhausted
 
 
 def columns(first_index: int, tasks: list[Any]) -> Batch:
@@ -89,34 +91,36 @@ class _Gathered:
         indices = range(self._first, self._first + self.count)
         return Batch(indices, self._functions, self._arguments, self._kwargs, self._ragged)
 
-    def add(self, tasks: list[Any]) -> None:
-        if not self._add_alike(tasks):
-            self._add_any(tasks)
-        self.count += len(tasks)
+    def add_alike(self, tasks: Iterator[Any]) -> tuple[Any, ...]:
+        """Add tasks of one function with one argument each, as most are, in little time.
 
-    def _add_alike(self, tasks: list[Any]) -> bool:
-        """Add tasks of one function with one argument, as most are, in little time; False for others."""
-        if self.count and not self.batch().simple:
-            return False
+        Returns
+        -------
+        tuple
+            Empty, or as the only item the first task that is not like that: it was taken, and not added.
+        """
+        task = first = _NOTHING
+        column: list[Any] = []
+        append = column.append
         try:
-            first = self._functions[0] if self._functions else tasks[0][0]
-            column = [
-                value
-                for function, args, kwargs in tasks
-                if function is first and not kwargs and args.__class__ is tuple
-                for (value,) in (args,)
-            ]
+            for task in tasks:
+                function, args, kwargs = task
+                if function is not first or kwargs or args.__class__ is not tuple:
+                    if column or kwargs or type(args) is not tuple or not callable(function):
+                        break
+                    first = function
+                (value,) = args
+                append(value)
+                task = _NOTHING  # noqa: PLW2901 - it is in the column now
         except (TypeError, ValueError):
-            return False
-        if len(column) != len(tasks) or not callable(first):
-            return False
-        if self.count:
-            self._arguments[0] += column
-        else:
-            self._functions, self._arguments = [first], [column]
-        return True
+            if task is _NOTHING:
+                raise  # the iterator did
+        if column:
+            self._functions, self._arguments, self.count = [first], [column], len(column)
+        return () if task is _NOTHING else (task,)
 
-    def _add_any(self, tasks: list[Any]) -> None:
+    def add(self, tasks: list[Any]) -> None:
+        """Add any tasks, at least one."""
         try:
             functions, args, kwargs = zip(*tasks, strict=True)
         except (TypeError, ValueError):
@@ -129,6 +133,7 @@ class _Gathered:
         if self._kwargs or any(kwargs):
             self._kwargs += [{}] * (self.count - len(self._kwargs))
             self._kwargs += kwargs
+        self.count += len(tasks)
 
     def _add_functions(self, functions: tuple[Any, ...], tasks: list[Any]) -> None:
         first = self._functions[0] if self._functions else functions[0]

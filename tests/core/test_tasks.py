@@ -103,6 +103,28 @@ def test_an_item_that_is_no_task_is_named_by_position_and_type(item, words, befo
         take(iter(source), len(source), 7)
 
 
+@pytest.mark.parametrize("error", [TypeError("mine"), ValueError("mine"), KeyError("mine")])
+@pytest.mark.parametrize("before", [0, 3, 300])
+def test_what_the_iterator_raises_is_its_own(error, before):
+    def source():
+        yield from [delayed(abs)(-1)] * before
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        take(source(), before + 1, 0)
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("before", [0, 1, 300])
+def test_a_task_unlike_the_others_is_taken_once(before):
+    tasks = [*[delayed(abs)(-1)] * before, delayed(pow)(2, 3), *[delayed(abs)(-2)] * 3]
+    source = iter([*tasks, "not looked at"])
+    batch, exhausted = take(source, len(tasks), 0)
+    assert [(function, args) for function, args, _ in batch.calls()] == [task[:2] for task in tasks]
+    assert not exhausted
+    assert list(source) == ["not looked at"]
+
+
 def test_one_function_is_kept_once():
     batch = columns(0, [delayed(abs)(i) for i in range(100)])
     assert len(batch.functions) == 1
