@@ -19,9 +19,10 @@ import threading
 from collections import deque
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from parallelcfg.backends.members import Assignment
 from parallelcfg.core.outcome import Lost, ended
 from parallelcfg.errors import WorkerLost
 from parallelcfg.transport.claims import divide, unclaimed
@@ -30,62 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from parallelcfg.backends.base import Done, Work
+    from parallelcfg.backends.members import Member
     from parallelcfg.core.outcome import Reply
     from parallelcfg.transport.board import Running
 
-__all__ = ["Assignment", "Member", "Pool"]
+__all__ = ["Pool"]
 
 _GRACE = 5.0
-
-
-class Assignment:
-    """A batch in a pool's hands.
-
-    Parameters
-    ----------
-    batch_id : int
-        Its number.
-    work : Work
-        What to run.
-    done : Done
-        Whom to tell.
-
-    Attributes
-    ----------
-    revoked : bool
-        It shall not be begun any more.
-    begun : bool
-        The member has begun it already.
-    """
-
-    __slots__ = ("batch_id", "begun", "done", "revoked", "work")
-
-    def __init__(self, batch_id: int, work: Work, done: Done) -> None:
-        self.batch_id, self.work, self.done = batch_id, work, done
-        self.revoked = self.begun = False
-
-
-class Member(Protocol):
-    """Who runs batches for one thread of a pool."""
-
-    @property
-    def cell(self) -> Any:
-        """Where it notes what it runs, on the board."""
-
-    def begin(self, assignment: Assignment) -> None:
-        """Begin a batch before `run` is called, if that takes no time; called by whoever submits it."""
-
-    def run(self, assignment: Assignment) -> Reply | Lost:
-        """Run a batch to its end."""
-
-    def kill(self) -> bool:
-        """Stop what runs now, from another thread; False where that can't be done."""
-
-    def end(self) -> None:
-        """There will be no more batches."""
-
-    def forsake(self) -> None:
-        """Let go, in a forked child, of the parent's worker."""
 
 
 class _Desk:

@@ -11,7 +11,7 @@ from parallelcfg.backends.shelf import PoolSession
 from parallelcfg.config.policy import clamp
 
 if TYPE_CHECKING:
-    from parallelcfg.backends.pool import Assignment
+    from parallelcfg.backends.members import Assignment
     from parallelcfg.config.snapshot import Config
     from parallelcfg.core.outcome import Lost, Reply
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    from parallelcfg.backends.pool import Assignment
+    from parallelcfg.backends.members import Assignment
     from parallelcfg.transport.board import Seat
 
     Spawn = Callable[[Connection, Seat], BaseProcess]

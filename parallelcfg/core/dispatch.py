@@ -13,12 +13,11 @@ the actions and reports what came of them::
 The promise, held by property tests: every task that was pulled is delivered exactly once, or the call ends
 with one `Finish` that carries an error. Nothing is delivered after `Finish`.
 
-All states and all transitions are in `_TRANSITIONS`; there is no other lifecycle flag.
+All states and all transitions are in `core/states.py`; there is no other lifecycle flag.
 """
 
 from __future__ import annotations
 
-from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from parallelcfg.core.actions import Abort, Deliver, Divide, Fault, Finish, Kill
 from parallelcfg.core.books import Books, Flight, Slot
 from parallelcfg.core.ordering import AsFinished, InOrder
 from parallelcfg.core.outcome import Lost
+from parallelcfg.core.states import Event, State, after
 from parallelcfg.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
@@ -37,39 +37,7 @@ if TYPE_CHECKING:
     from parallelcfg.core.outcome import Failure, Reply
     from parallelcfg.core.tasks import Batch
 
-__all__ = ["Dispatcher", "State"]
-
-
-class State(Enum):
-    """Where a call stands."""
-
-    OPEN = "the source may have more tasks"
-    DRAINING = "the source is exhausted, tasks are still out"
-    FINISHED = "every task was delivered"
-    FAILED = "an error ended the call"
-    CLOSED = "the consumer left"
-
-    @property
-    def live(self) -> bool:
-        """Whether tasks can still be submitted and delivered."""
-        return self in (State.OPEN, State.DRAINING)
-
-
-class _Event(Enum):
-    EXHAUSTED = "exhausted"
-    DRAINED = "drained"
-    FAULT = "fault"
-    LEFT = "left"
-
-
-_TRANSITIONS = {
-    (State.OPEN, _Event.EXHAUSTED): State.DRAINING,
-    (State.OPEN, _Event.FAULT): State.FAILED,
-    (State.OPEN, _Event.LEFT): State.CLOSED,
-    (State.DRAINING, _Event.DRAINED): State.FINISHED,
-    (State.DRAINING, _Event.FAULT): State.FAILED,
-    (State.DRAINING, _Event.LEFT): State.CLOSED,
-}
+__all__ = ["Dispatcher"]
 
 
 class Dispatcher:
@@ -160,7 +128,7 @@ class Dispatcher:
         size = 0 if batch is None else len(batch)
         self._pulled += size
         if exhausted:
-            self._move(_Event.EXHAUSTED)
+            self._move(Event.EXHAUSTED)
         if batch is not None:
             slot = Slot(self._sequence, batch.indices[0], size)
             self._sequence += 1
@@ -241,19 +209,19 @@ class Dispatcher:
         """The consumer wants no more."""
         if not self.state.live:
             return []
-        self._move(_Event.LEFT)
+        self._move(Event.LEFT)
         self._forget()
         return [Abort(), Finish()]
 
     # What follows from them.
 
-    def _move(self, event: _Event) -> None:
-        self.state = _TRANSITIONS[self.state, event]
+    def _move(self, event: Event) -> None:
+        self.state = after(self.state, event)
 
     def _fail(self, error: Fault | BaseException) -> list[Action]:
         if not self.state.live:
             return []
-        self._move(_Event.FAULT)
+        self._move(Event.FAULT)
         self._forget()
         return [Abort(), Finish(error)]
 
@@ -321,5 +289,5 @@ class Dispatcher:
     def _drained(self) -> list[Action]:
         if self.state is not State.DRAINING or self._flights or self._books.again or len(self._release):
             return []
-        self._move(_Event.DRAINED)
+        self._move(Event.DRAINED)
         return [Finish()]

@@ -10,24 +10,20 @@
                                                  │
                                                  └──▶ Deliver, Finish ──▶ unpack ──▶ results
 
-Whoever reports an event takes the lock, asks the dispatcher, queues the actions and lets go; they are
-performed outside.
 Pulling and packing, which run the user's code, belong to the driving thread and reach it through a queue;
 deliveries reach the consumer through another. For a list, and where tasks run in the caller, driver and
-consumer are the same thread and the two queues one. Nobody polls: a queue wakes its reader.
+consumer are the same thread and the two queues one: see `Routes`.
 """
 
 from __future__ import annotations
 
 import itertools
-import threading
-from collections import deque
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import Empty
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
-from parallelcfg.core.actions import Abort, Deliver, Divide, Finish, Kill, Limits, Pull, Submit
+from parallelcfg.core.actions import Deliver, Divide, Finish, Limits, Pull, Submit
 from parallelcfg.core.batching import Batcher
 from parallelcfg.core.dispatch import Dispatcher
 from parallelcfg.core.gathering import take
@@ -36,11 +32,13 @@ from parallelcfg.core.outcome import Lost, Reply
 from parallelcfg.engine.amounts import batch_size, in_flight, total_of
 from parallelcfg.engine.codec import Refused
 from parallelcfg.engine.observe import Sent
+from parallelcfg.engine.routing import Routes
 from parallelcfg.engine.stream import assemble, exception_of
 from parallelcfg.engine.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
+    from queue import SimpleQueue
 
     from parallelcfg.backends.base import ClusterSession, DividingSession, Session
     from parallelcfg.core.actions import Action
@@ -97,39 +95,38 @@ class Call:
         self._counts_unread = config.max_pending_results is not None
         self._source = iterator_of(tasks)
         self._sent: dict[int, Sent] = {}
-        self._lock = threading.Lock()
-        self._for_driver: SimpleQueue[Any] = SimpleQueue()
-        self._for_consumer: SimpleQueue[Any] = SimpleQueue() if threaded else self._for_driver
-        self._own: deque[Action] = deque()
         self._pulled_in = 0.0
-        self._total = total = total_of(tasks)
+        self._total = total_of(tasks)
+        self._watch = Watch(config, session, times_tasks=self._traits.times_tasks)
+        self._routes = Routes(session, threaded=threaded, timed=self._watch.needed)
         self._batcher = Batcher(
             batch_size(plan),
             session.workers,
             config.max_pending_results,
-            end_in_sight=total is not None,
+            end_in_sight=self._total is not None,
             divides=self._traits.divides,
         )
         self._patient = self._batcher.patience is None or self._traits.in_caller
-        self._watch = Watch(config, session, times_tasks=self._traits.times_tasks)
-        # What the driving thread decides for itself needs no queue, unless the clock is looked at in between
-        self._keep = self._for_driver.put if self._watch.needed else self._own.append
-        self._dispatcher = Dispatcher(
+        self._dispatcher = self._make_dispatcher(plan)
+        if self._traits.cluster:
+            cast("ClusterSession", session).watch(partial(self._resized, plan))
+
+    def _make_dispatcher(self, plan: Plan) -> Dispatcher:
+        config = plan.config
+        return Dispatcher(
             self._batcher,
             Limits(
-                in_flight(plan, session.workers),
+                in_flight(plan, self._session.workers),
                 config.max_pending_results,
                 config.retries,
                 self._keep_going,
                 self._watch.deadline,
             ),
             ordered=config.return_as != "generator_unordered",
-            total=total,
+            total=self._total,
             divides=self._traits.divides,
             ids=_batch_ids,
         )
-        if self._traits.cluster:
-            cast("ClusterSession", session).watch(partial(self._resized, plan))
 
     # The two ends: `results` for the consumer, `drive` for a thread of the call's own.
 
@@ -140,14 +137,14 @@ class Call:
         """
         __tracebackhide__ = True
         try:
-            if self._for_consumer is self._for_driver:
+            if self._routes.shared:
                 self._start()
             while True:
-                item = self._next(self._for_consumer)
+                item = self._next(self._routes.for_consumer)
                 if isinstance(item, Deliver):
                     values = assemble(item, self._codec, self._dispatcher.counts, keep_going=self._keep_going)
                     if self._counts_unread:
-                        self._tell(self._dispatcher.taken, item.count)
+                        self._routes.tell(self._dispatcher.taken, item.count)
                     yield values
                 elif isinstance(item, Finish):
                     if item.error is not None:
@@ -157,11 +154,11 @@ class Call:
                     self._perform(item)
         except GeneratorExit:
             self.leave()
-            if self._for_consumer is self._for_driver:  # nobody else reads what `leave` says
-                self._tell(self._dispatcher.closed)
+            if self._routes.shared:  # nobody else reads what `leave` says
+                self._routes.tell(self._dispatcher.closed)
             raise
         except BaseException as error:
-            self._tell(self._dispatcher.failed, error)
+            self._routes.tell(self._dispatcher.failed, error)
             raise
         finally:
             self._codec.close()
@@ -170,18 +167,18 @@ class Call:
         """Pull and submit until the call ends; for a thread of the call's own."""
         try:
             self._start()
-            while not isinstance(item := self._next(self._for_driver), Finish):
+            while not isinstance(item := self._next(self._routes.for_driver), Finish):
                 if isinstance(item, _Left):
-                    self._tell(self._dispatcher.closed)
+                    self._routes.tell(self._dispatcher.closed)
                 else:
                     self._perform(item)
         except BaseException as error:  # a session that raises: the consumer waits and must be told
-            self._tell(self._dispatcher.failed, error)
+            self._routes.tell(self._dispatcher.failed, error)
 
     def leave(self) -> None:
         """The consumer wants no more. Safe in finalisers: it waits for no lock and returns at once."""
         self._recorder.left()
-        self._for_driver.put(_Left())
+        self._routes.for_driver.put(_Left())
         self._codec.close()
 
     # Events and actions.
@@ -189,50 +186,7 @@ class Call:
     def _start(self) -> None:
         self._recorder.started(self._total, self._dispatcher.counts, self._codec.traffic)
         self._show_progress()
-        self._decide(self._dispatcher.start)
-
-    def _tell(self, event: Any, *args: Any, **kwargs: Any) -> None:
-        """Report an event to the dispatcher, and see to what follows from it."""
-        with self._lock:
-            left = self._route(event(*args, **kwargs), self._for_driver.put)
-        if left:
-            self._stop(left)
-
-    def _decide(self, event: Any, *args: Any, **kwargs: Any) -> None:
-        """The same for the driving thread, which goes on with what is its own."""
-        with self._lock:
-            left = self._route(event(*args, **kwargs), self._keep)
-        if left:
-            self._stop(left)
-
-    def _route(
-        self, actions: list[Action], to_driver: Callable[[Action], None]
-    ) -> list[Abort | Kill | Finish]:
-        """Hand actions to whoever performs them, under the lock that they were decided under: order counts.
-
-        What stops workers is returned, to be done without the lock, and the end, which comes after that: a
-        session whose call has ended may serve the next one.
-        """
-        left: list[Abort | Kill | Finish] = []
-        for action in actions:
-            if isinstance(action, (Pull, Submit, Divide)):
-                to_driver(action)
-            elif isinstance(action, Deliver):
-                self._for_consumer.put(action)
-            else:
-                left.append(action)
-        return left
-
-    def _stop(self, actions: list[Abort | Kill | Finish]) -> None:
-        for action in actions:
-            if isinstance(action, Abort):
-                self._session.abort()
-            elif isinstance(action, Kill):
-                self._session.kill(action.batch_id)
-            else:
-                self._for_consumer.put(action)
-                if self._for_driver is not self._for_consumer:
-                    self._for_driver.put(action)
+        self._routes.decide(self._dispatcher.start)
 
     def _perform(self, action: Action) -> None:
         if isinstance(action, Pull):
@@ -241,24 +195,24 @@ class Call:
             self._submit(action)
         elif isinstance(action, Divide):
             divided = cast("DividingSession", self._session).divide(action.sizes, action.least)
-            self._decide(self._dispatcher.divided, *divided)
+            self._routes.decide(self._dispatcher.divided, *divided)
         elif isinstance(action, _Progress):
             try:
                 self._recorder.progress()
             except BaseException as error:
-                self._tell(self._dispatcher.failed, error)
+                self._routes.tell(self._dispatcher.failed, error)
 
     def _pull(self, size: int) -> None:
         began = monotonic()
         try:
             batch, exhausted = take(self._source, size, self._dispatcher.pulled_count)
         except BaseException as error:
-            self._decide(self._dispatcher.pull_failed, error)
+            self._routes.decide(self._dispatcher.pull_failed, error)
             return
         self._pulled_in = monotonic() - began
         if exhausted:
             self._recorder.exhausted(self._dispatcher.pulled_count + (0 if batch is None else len(batch)))
-        self._decide(self._dispatcher.pulled, batch, exhausted=exhausted)
+        self._routes.decide(self._dispatcher.pulled, batch, exhausted=exhausted)
 
     def _submit(self, action: Submit) -> None:
         if not self._dispatcher.state.live:
@@ -268,7 +222,7 @@ class Call:
         try:
             work = self._codec.pack(action.batch_id, action.batch, patience)
         except Refused as refused:
-            self._decide(self._dispatcher.refused, action.batch_id, refused.failures)
+            self._routes.decide(self._dispatcher.refused, action.batch_id, refused.failures)
             return
         now = monotonic()
         self._sent[action.batch_id] = Sent(now, now - began + self._pulled_in, action.batch.indices[0])
@@ -280,43 +234,44 @@ class Call:
     def _done(self, batch_id: int, outcome: object) -> None:
         sent = self._sent.pop(batch_id)
         self._codec.release(batch_id)
-        with self._lock:
-            if isinstance(outcome, Reply):
-                spent = monotonic() - sent.at
-                self._batcher.observe(outcome.ran, outcome.seconds, sent.feed, spent - outcome.seconds)
-                if self._traits.in_caller and (late := self._watch.exceeded(outcome.seconds)) is not None:
-                    outcome = Lost(late, suspect=0)  # too late to stop it, but not to say so
-            elif not isinstance(outcome, Lost):
-                outcome = Lost(TypeError(f"expected a session to report a Reply or a Lost, got {outcome!r}"))
-            stopped = isinstance(outcome, Lost) and not self._dispatcher.state.live
-            self._recorder.ended(sent, outcome, stopped=stopped)
-            self._show_progress()
-            left = self._route(self._dispatcher.done(batch_id, outcome), self._for_driver.put)
-        if left:
-            self._stop(left)
+        self._routes.tell(self._ended, batch_id, sent, outcome)
+
+    def _ended(self, batch_id: int, sent: Sent, outcome: object) -> list[Action]:
+        """Learn from a batch, one at a time, before the dispatcher does."""
+        if isinstance(outcome, Reply):
+            spent = monotonic() - sent.at
+            self._batcher.observe(outcome.ran, outcome.seconds, sent.feed, spent - outcome.seconds)
+            if self._traits.in_caller and (late := self._watch.exceeded(outcome.seconds)) is not None:
+                outcome = Lost(late, suspect=0)  # too late to stop it, but not to say so
+        elif not isinstance(outcome, Lost):
+            outcome = Lost(TypeError(f"expected a session to report a Reply or a Lost, got {outcome!r}"))
+        stopped = isinstance(outcome, Lost) and not self._dispatcher.state.live
+        self._recorder.ended(sent, outcome, stopped=stopped)
+        self._show_progress()
+        return self._dispatcher.done(batch_id, outcome)
 
     def _show_progress(self) -> None:
         """Have the driving thread show it, before it performs what is posted later."""
         if self._recorder.due():
-            self._for_driver.put(_Progress())
+            self._routes.for_driver.put(_Progress())
 
     def _resized(self, plan: Plan) -> None:
         workers = self._session.workers
-        self._tell(self._dispatcher.resized, workers, in_flight(plan, workers))
+        self._routes.tell(self._dispatcher.resized, workers, in_flight(plan, workers))
 
     def _next(self, queue: SimpleQueue[Any]) -> Any:
         """The next item; looks at the clock meanwhile, where a limit is set."""
         watch = self._watch
         while True:
-            if self._own and queue is self._for_driver and queue.empty():
-                return self._own.popleft()
+            if (kept := self._routes.kept(queue)) is not None:
+                return kept
             patience = min(watch.wait(self._dispatcher.out), _GLANCE) if watch.needed else _GLANCE
             try:
                 item = queue.get(timeout=patience)
             except Empty:
                 if watch.needed and watch.due():
                     self._look()
-                if queue is self._for_driver:
+                if queue is self._routes.for_driver:
                     self._pass_time()
                 continue
             if watch.needed and watch.due():
@@ -327,11 +282,11 @@ class Call:
         """Nothing has happened for a while."""
         if self._recorder.paced:
             self._perform(_Progress())
-        self._decide(self._dispatcher.stalled)
+        self._routes.decide(self._dispatcher.stalled)
 
     def _look(self) -> None:
         now = monotonic()
-        self._tell(self._dispatcher.tick, now, self._watch.over(now))
+        self._routes.tell(self._dispatcher.tick, now, self._watch.over(now))
         for batch_id, position, error in self._watch.overdue(self._dispatcher.out):
             killable = self._traits.can_kill_running
-            self._tell(self._dispatcher.overdue, batch_id, position, error, killable=killable)
+            self._routes.tell(self._dispatcher.overdue, batch_id, position, error, killable=killable)

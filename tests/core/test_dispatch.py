@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from parallelcfg.core.actions import Abort, Deliver, Divide, Fault, Finish, Kill, Limits, Part, Pull, Submit
 from parallelcfg.core.batching import Batcher
-from parallelcfg.core.dispatch import Dispatcher, State
+from parallelcfg.core.dispatch import Dispatcher
 from parallelcfg.core.gathering import columns
 from parallelcfg.core.outcome import Failure, Lost, Reply
+from parallelcfg.core.states import State
 from parallelcfg.errors import DeadlineExceeded, TaskTimeout, WorkerLost
 
 if TYPE_CHECKING:
