@@ -3,7 +3,7 @@
 A batch should be long enough that its overhead vanishes and short enough that no worker waits for another's
 last batch. Two times are measured apart, both per task: what the worker computes (reported by the worker
 itself) and what the parent spends on feeding it (pulling from the iterator and packing). The size is what
-keeps both below a target; the first batches have one task each, so that long tasks are never lumped together
+keeps both below a target; the first batches have one task each, so that long tasks are not lumped together
 before anything is known.
 """
 
@@ -33,6 +33,9 @@ _HANDING = 0.25
 _FINEST = 0.001
 #: A batch may outgrow the largest one measured so far by this factor; should it be too much, patience ends.
 _GROWTH = 256
+#: Before anything is known, a batch is this share of what a worker has waiting: whatever the tasks turn out
+#: to be, it is a small part of the work, and a long queue is no long row of single tasks.
+_UNKNOWN = 1 / 16
 #: A worker returns an automatic batch unfinished after this many times its planned computing time.
 _PATIENCE = 2.0
 #: What older measurements still weigh after each new one.
@@ -118,7 +121,7 @@ class Batcher:
         """Seconds after which a worker shall return a batch unfinished; None where the size is given."""
         return None if self._fixed is not None else _PATIENCE * self.target
 
-    def size(self, remaining: int | None) -> int:
+    def size(self, remaining: int | None, waiting: int = 0) -> int:
         """Size of the next batch.
 
         Parameters
@@ -126,21 +129,26 @@ class Batcher:
         remaining : int or None
             How many tasks the source still has, where known: the last batches shrink, so that all workers
             finish together.
+        waiting : int, default 0
+            How many tasks are out and not done, where nothing bounds their number.
         """
         if self._fixed is not None:
             return self._fixed if isinstance(self._fixed, int) else self._fixed()
-        if self._largest == 0:
-            return 1
+        size = self._known() if self._largest else int(_UNKNOWN * waiting / self.workers)
+        if remaining is not None and self._largest:
+            size = min(size, max(remaining // ((1 if self._divides else 2) * self.workers), self._finest()))
+        if self._ceiling is not None:
+            size = min(size, self._ceiling)
+        return max(1, size)
+
+    def _known(self) -> int:
+        """What the measurements say."""
         size = self._largest * _GROWTH
         if self._compute > 0:
             size = min(size, int(self._count * self.target / self._compute))
         if self._feed > 0:
             size = min(size, int(self._count * _FEED / self._feed))
-        if remaining is not None:
-            size = min(size, max(remaining // ((1 if self._divides else 2) * self.workers), self._finest()))
-        if self._ceiling is not None:
-            size = min(size, self._ceiling)
-        return max(1, size)
+        return size
 
     @property
     def divisible(self) -> int | None:

@@ -246,7 +246,8 @@ class Dispatcher:
         if self.state is State.OPEN and not self._pulling and not throttled and self._room():
             self._pulling = True
             remaining = None if self._total is None else max(0, self._total - self._pulled)
-            actions.append(Pull(self._batcher.size(remaining)))
+            waiting = self._pulled - self.counts.done if self._limits.in_flight is None else 0
+            actions.append(Pull(self._batcher.size(remaining, waiting)))
         else:
             actions += self._divide(self._batcher.divisible)
         return actions

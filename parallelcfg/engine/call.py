@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 from functools import partial
 from queue import Empty
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, cast
 
 from parallelcfg.core.actions import Deliver, Divide, Finish, Limits, Pull, Submit
@@ -55,6 +55,9 @@ _batch_ids = itertools.count()
 #: Seconds to wait at a stretch. A signal that comes on the way into a wait does not end it, so that without
 #: an end of its own Ctrl-C would be noticed when the next result comes.
 _GLANCE = 0.25
+
+#: With more batches out for each worker than this, nothing is lost if the driving thread pauses.
+_AHEAD = 4
 
 
 class Call:
@@ -230,6 +233,8 @@ class Call:
         self._session.submit(action.batch_id, work, self._done)
         if not self._traits.in_caller:
             self._batcher.handed_over(monotonic() - now)
+            if len(self._sent) > _AHEAD * self._session.workers:
+                sleep(0)  # else the threads that wait for the interpreter lock get it every 5 ms
 
     def _done(self, batch_id: int, outcome: object) -> None:
         sent = self._sent.pop(batch_id)
@@ -269,14 +274,13 @@ class Call:
             try:
                 item = queue.get(timeout=patience)
             except Empty:
-                if watch.needed and watch.due():
-                    self._look()
-                if queue is self._routes.for_driver:
-                    self._pass_time()
-                continue
+                item = None  # and out of here: what comes next, Ctrl-C too, has nothing to do with it
             if watch.needed and watch.due():
                 self._look()
-            return item
+            if item is not None:
+                return item
+            if queue is self._routes.for_driver:
+                self._pass_time()
 
     def _pass_time(self) -> None:
         """Nothing has happened for a while."""

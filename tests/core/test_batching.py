@@ -27,6 +27,15 @@ class TestRules:
         batcher = Batcher("auto", workers=4)
         assert [batcher.size(remaining=1000) for _ in range(3)] == [1, 1, 1]
 
+    @pytest.mark.parametrize("workers", [1, 2, 64])
+    def test_a_long_queue_of_unknown_tasks_is_no_row_of_single_ones(self, workers):
+        batcher, sizes = Batcher("auto", workers=workers, end_in_sight=True), []
+        while sum(sizes) < 1_000_000:
+            sizes.append(batcher.size(remaining=None, waiting=sum(sizes)))
+        assert sizes[: 16 * workers] == [1] * 16 * workers
+        assert all(size <= max(1, sum(sizes[:at]) / workers / 16) for at, size in enumerate(sizes))
+        assert len(sizes) < 300 * workers
+
     @given(st.integers(1, 1000), times)
     def test_a_number_stays_what_it_is(self, size, seconds):
         batcher = Batcher(size, workers=2)

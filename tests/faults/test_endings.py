@@ -166,7 +166,7 @@ def test_ctrl_c_gives_the_prompt_back(start, backend, phase, within, covers):
         os.killpg(one.process.pid, signal.SIGINT)  # a terminal sends it to all processes of the group
         code, _, errors = one.end()
     gone(one)
-    assert code == -signal.SIGINT
+    assert code == -signal.SIGINT, errors
     assert errors.count("KeyboardInterrupt") == 1, errors
     assert errors.count("Traceback") == 1, errors
     covers("Ctrl-C", backend, phase)
@@ -203,6 +203,7 @@ list(run((delayed(sleep)() for _ in range(4)), return_as={stream!r}))
     gone(one)
     assert code == -signal.SIGINT
     assert errors.count("KeyboardInterrupt") == 1, errors
+    assert errors.count("Traceback") == 1, errors  # the end of the wait is no other exception
 
 
 @pytest.mark.parametrize("delay", [0, 0.1, 0.2])
