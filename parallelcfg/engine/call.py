@@ -209,7 +209,7 @@ class Call:
         began = monotonic()
         try:
             batch, exhausted = take(self._source, size, self._dispatcher.pulled_count)
-        except BaseException as error:
+        except Exception as error:  # an interrupt goes its own way, also where the call has failed meanwhile
             self._routes.decide(self._dispatcher.pull_failed, error)
             return
         self._pulled_in = monotonic() - began

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from parallelcfg import Parallel, TaskError, TaskFailure, delayed
+from parallelcfg.backends.shelf import PoolSession
 
 BACKENDS = ["loky", "multiprocessing", "threading", "sequential"]
 PROCESSES = ["loky", "multiprocessing"]
@@ -285,6 +286,23 @@ def test_a_part_that_several_results_share_is_missed_by_all_of_them(backend):
     )
     assert [isinstance(result, TaskError) for result in results] == [False, True] * 3
     assert results[::2] == [0, 2, 4]
+
+
+def test_an_interrupt_of_the_source_is_not_lost_where_the_call_has_failed_already(monkeypatch):
+    failed, abort = threading.Event(), PoolSession.abort
+
+    def noted(session):
+        abort(session)
+        failed.set()
+
+    def source():
+        yield delayed(int)("x")
+        assert failed.wait(30)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PoolSession, "abort", noted)
+    with pytest.raises(KeyboardInterrupt):
+        Parallel(n_jobs=2, backend="threading", batch_size=1)(source())
 
 
 @pytest.mark.parametrize("value", [0, -1, "0"])
