@@ -18,9 +18,8 @@ from typing import Any
 __all__ = ["holds", "keep_freed", "let_go"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
-_LARGEST_BLOCK = (
-    32 << 20
-)  # the dynamic threshold's limit where a pointer has 8 bytes; that of trimming is twice it
+#: Where the dynamic threshold ends, if a pointer has 8 bytes; that of trimming is twice it.
+_LARGEST_BLOCK = 32 << 20
 
 #: Who sets one of these has decided already.
 _VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_")

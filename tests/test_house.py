@@ -15,6 +15,9 @@ MODULES = sorted(ROOT.rglob("*.py"))
 LINES_OF_MODULE = 300
 LINES_OF_FUNCTION = 40
 
+#: Their signatures have a line for each of two dozen keys.
+SPELT_OUT = {"parallel.py", str(Path("config", "context.py"))}
+
 FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef
 
 
@@ -23,7 +26,7 @@ def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Lines from the name to the body: functions of the API have a line for each of two dozen keys."""
+    """Lines from the name to the body."""
     return function.body[0].lineno - function.lineno
 
 
@@ -40,5 +43,6 @@ def body(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def test_modules_and_functions_are_small(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     found = functions(ast.parse(text))
-    assert len(text.splitlines()) - sum(map(signature, found)) <= LINES_OF_MODULE
+    spelt_out = sum(map(signature, found)) if str(file.relative_to(ROOT)) in SPELT_OUT else 0
+    assert len(text.splitlines()) - spelt_out <= LINES_OF_MODULE
     assert [each.name for each in found if body(each) > LINES_OF_FUNCTION] == []
