@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from queue import Empty
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, cast
 
@@ -268,13 +267,8 @@ class Call:
         """The next item; looks at the clock meanwhile, where a limit is set."""
         watch = self._watch
         while True:
-            if (kept := self._routes.kept(queue)) is not None:
-                return kept
             patience = min(watch.wait(self._dispatcher.out), _GLANCE) if watch.needed else _GLANCE
-            try:
-                item = queue.get(timeout=patience)
-            except Empty:
-                item = None  # and out of here: what comes next, Ctrl-C too, has nothing to do with it
+            item = self._routes.await_item(queue, patience)
             if watch.needed and watch.due():
                 self._look()
             if item is not None:

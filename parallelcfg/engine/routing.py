@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.core.actions import Abort, Deliver, Divide, Finish, Kill, Pull, Submit
@@ -56,11 +56,21 @@ class Routes:
         """Whether one thread drives and consumes."""
         return self.for_consumer is self.for_driver
 
-    def kept(self, queue: SimpleQueue[Any]) -> Action | None:
-        """What the driving thread goes on with by itself, unless something was posted meanwhile."""
+    def await_item(self, queue: SimpleQueue[Any], patience: float) -> Any:
+        """The next item of a queue, or None after so many seconds.
+
+        What the driving thread goes on with by itself comes after what was posted meanwhile.
+        """
         if self._own and queue is self.for_driver and queue.empty():
             return self._own.popleft()
-        return None
+        try:
+            try:
+                return queue.get(timeout=patience)
+            except Empty:
+                return None
+        except BaseException as interrupt:  # Ctrl-C has nothing to do with the wait that it found at its end
+            interrupt.__suppress_context__ = True
+            raise
 
     def tell(self, event: Callable[..., list[Action]], *args: Any, **kwargs: Any) -> None:
         """Report an event, from any thread, and see to what follows from it."""
