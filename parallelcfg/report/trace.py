@@ -8,9 +8,12 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import platform
 import sys
 import threading
+from datetime import datetime, timezone
 from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.config.callers import notebook
@@ -37,8 +40,10 @@ def write_trace(path: str | os.PathLike[str], reports: Iterable[Report]) -> None
     reports : iterable of Report
         The calls to put into it.
     """
-    target = Path(path)
-    whole = {"displayTimeUnit": "ms", "traceEvents": list(events(list(reports)))}
+    target, calls = Path(path), list(reports)
+    first = min((report.began_at for report in calls), default=time())
+    source = {"began": _utc(first), "host": platform.node(), "process": os.getpid()}
+    whole = {"displayTimeUnit": "ms", "otherData": source, "traceEvents": list(events(calls))}
     draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
         draft.write_text(json.dumps(whole), encoding="utf-8")
@@ -108,6 +113,7 @@ class _Lanes:
 def _call(number: int, report: Report, began: float) -> Iterator[dict[str, Any]]:
     """A call as an asynchronous span: calls of one thread may overlap, where they give generators."""
     args = {
+        "began": _utc(report.began_at),
         "place": report.place,
         "thread": report.thread,
         "utilisation": report.utilisation,
@@ -122,6 +128,11 @@ def _call(number: int, report: Report, began: float) -> Iterator[dict[str, Any]]
 
 def _metadata(kind: str, process: int, thread: int, name: str) -> dict[str, Any]:
     return {"name": kind, "ph": "M", "pid": process, "tid": thread, "args": {"name": name}}
+
+
+def _utc(seconds: float) -> str:
+    """A point in time as people of all time zones read it."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
 
 
 def _micro(seconds: float) -> float:

@@ -3,13 +3,15 @@
 import itertools
 import json
 import os
+import platform
 import subprocess
 import sys
+from datetime import datetime, timedelta
 
 import pytest
 
 from parallelcfg import Parallel, delayed
-from parallelcfg.report.trace import events
+from parallelcfg.report.trace import events, write_trace
 
 PROGRAM = """
 import threading, sys
@@ -63,6 +65,19 @@ def test_a_call_becomes_a_trace(make_report, tmp_path):
     assert [event["args"]["failed"] for event in batches].count(1) == 1
     assert {event["dur"] for event in batches} == {1_250_000}
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_trace_says_where_and_when_it_was_recorded(make_report, tmp_path):
+    early, late = make_report(), make_report()
+    late.began_at = early.began_at + 90.5
+    write_trace(tmp_path / "run.json", [late, early])
+    trace = json.loads((tmp_path / "run.json").read_text())
+    source = trace["otherData"]
+    assert (source["host"], source["process"]) == (platform.node(), os.getpid())
+    calls = [event["args"]["began"] for event in trace["traceEvents"] if event["ph"] == "b"]
+    moments = [datetime.fromisoformat(text) for text in (source["began"], *reversed(calls))]
+    assert all(moment.utcoffset() == timedelta(0) for moment in moments)
+    assert [round(moment.timestamp() - early.began_at, 2) for moment in moments] == [0, 0, 90.5]
 
 
 def test_workers_of_one_name_that_overlap_have_lanes_of_their_own(make_report):
