@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from os import PathLike
 
-__all__ = ["AsList", "AsListWithErrors", "AsStream", "AsStreamWithErrors", "Options", "Unset"]
+__all__ = ["AsList", "AsListWithErrors", "AsStream", "AsStreamWithErrors", "Keys", "Options", "Unset"]
 
 
 class AsList:
@@ -43,13 +43,7 @@ class AsStreamWithErrors:
     """``Parallel[AsStreamWithErrors]``: calls return ``Generator[T | TaskError, None, None]``."""
 
 
-class Options(TypedDict, total=False):
-    """What `Parallel` takes by keyword besides ``n_jobs``, ``backend``, ``return_as`` and ``on_error``.
-
-    The configuration's keys, and the parameters of the built-in backends. Those of other backends are not
-    known to type checkers: pass them in ``backends={"name": {...}}``.
-    """
-
+class _MostKeys(TypedDict, total=False):
     verbose: int | Unset
     timeout: float | Unset | None
     pre_dispatch: int | str | Unset
@@ -70,6 +64,23 @@ class Options(TypedDict, total=False):
     trace: str | PathLike[str] | Unset | None
     max_jobs: int | Unset | None
     backends: Mapping[str, Mapping[str, object]] | Unset
+
+
+class Keys(_MostKeys, total=False):
+    """What `set_config` takes: the configuration's keys."""
+
+    n_jobs: int | Unset | None
+    backend: object
+    return_as: str | Unset
+    on_error: str | Unset
+
+
+class Options(_MostKeys, total=False):
+    """What `Parallel` takes by keyword besides ``n_jobs``, ``backend``, ``return_as`` and ``on_error``.
+
+    The configuration's keys, and the parameters of the built-in backends. Those of other backends are not
+    known to type checkers: pass them in ``backends={"name": {...}}``.
+    """
 
     # loky, multiprocessing
     idle_worker_timeout: float | None

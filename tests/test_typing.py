@@ -7,14 +7,15 @@ import pytest
 
 from parallelcfg import Parallel
 from parallelcfg.backends.registry import BUILT_IN, _built_in
-from parallelcfg.typing import Options
+from parallelcfg.config.keys import KEYS
+from parallelcfg.typing import Keys, Options
 
 PROGRAM = """
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 from typing_extensions import Unpack, assert_type
-from parallelcfg import UNSET, Parallel, TaskError, delayed, parallel_config
+from parallelcfg import UNSET, Parallel, TaskError, delayed, parallel_config, set_config
 from parallelcfg.backends.custom import ThreadingBackend
 from parallelcfg.typing import AsList, AsStreamWithErrors, Options, Unset
 
@@ -54,6 +55,8 @@ of_any_shape(streaming)
 with parallel_config(temp_folder=Path("scratch")):
     of_any_shape(Parallel(temp_folder=Path("scratch"), trace=Path("run.json")))
 
+set_config(n_jobs=2, backend="threading", temp_folder=None, on_error="return").reset()
+
 class Own(ThreadingBackend):
     def configure(self, n_jobs: int = 1, parallel: Any = None, **backend_kwargs: Any) -> int:
         return super().configure(n_jobs, parallel, **backend_kwargs)
@@ -61,11 +64,21 @@ class Own(ThreadingBackend):
 wrong_result: list[int] = Parallel()(delayed(text)(x) for x in range(3))
 wrong_argument = delayed(text)("x")
 misspelt = Parallel(n_job=2)
+misspelt_key = set_config(n_job=2)
+wrong_key = set_config(retries="three")
 wrong_value = Parallel(batch_size=[2])
 wrong_shape = objects_passed_on(Parallel(return_as="generator"), streaming)
 """
 
-WRONG = ("wrong_result", "wrong_argument", "misspelt", "wrong_value", "wrong_shape")
+WRONG = (
+    "wrong_result",
+    "wrong_argument",
+    "misspelt =",
+    "misspelt_key",
+    "wrong_key",
+    "wrong_value",
+    "wrong_shape",
+)
 
 
 @pytest.mark.slow
@@ -84,3 +97,7 @@ def test_options_are_the_keywords_of_parallel_and_of_the_built_in_backends():
     for name in BUILT_IN:
         keywords |= {*inspect.signature(_built_in(name)).parameters}
     assert set(Options.__annotations__) == keywords
+
+
+def test_keys_are_the_keys_of_the_configuration():
+    assert set(Keys.__annotations__) == set(KEYS)

@@ -14,9 +14,12 @@ from parallelcfg.errors import ConfigError, ConfigWarning
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from typing_extensions import Unpack
+
     from parallelcfg.config.machine import Machine
     from parallelcfg.config.resolve import Recent, Resolver
     from parallelcfg.errors import ParallelWarning, Problem
+    from parallelcfg.typing import Keys
 
     Layer = Mapping[str, Sourced]
 
@@ -194,7 +197,7 @@ class Handle:
         _current.remove(self._layer)
 
 
-def set_config(**keys: object) -> Handle:
+def set_config(**keys: Unpack[Keys]) -> Handle:
     """Set keys for the whole process: every thread, every notebook cell.
 
     Parameters
