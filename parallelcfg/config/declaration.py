@@ -18,42 +18,8 @@ _HEAD = '''"""Facts of the declaration in `settings`, written by ``python -m par
 from __future__ import annotations
 
 from sys import maxsize
-from typing import NamedTuple
 
-
-class Declared(NamedTuple):
-    """What can be known of a key without pydantic.
-
-    Parameters
-    ----------
-    default : object
-        In canonical form.
-    scalars : tuple of str
-        Names of the types that text may turn into.
-    words : tuple of str
-        Texts that are valid as they are.
-    least : int or None
-        The least valid integer; None where no integer is sure to be valid.
-    never : tuple of int
-        Integers above it that are not valid.
-    boolean, nullable, is_path, is_table, function : bool
-        What else its values may be; functions only in code.
-    spelt : bool
-        Whether people write its values in another form than the canonical one.
-    """
-
-    default: object
-    scalars: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
-    least: int | None = None
-    never: tuple[int, ...] = ()
-    boolean: bool = False
-    nullable: bool = False
-    is_path: bool = False
-    is_table: bool = False
-    function: bool = False
-    spelt: bool = False
-
+from parallelcfg.config.facts import Facts
 
 DECLARED = {
 '''
@@ -86,7 +52,7 @@ def _facts(name: str, field: Field) -> str:
     rest = "".join(
         f", {key}={_source(value)}" for key, value in said.items() if value is not False and value != ()
     )
-    return f"Declared({_source(field.default)}{rest})"
+    return f"Facts({_source(field.default)}{rest})"
 
 
 def _takes_functions(field: Field) -> bool:

@@ -17,7 +17,7 @@ from parallelcfg.config.snapshot import Origin, Sourced
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from parallelcfg.config.declared import Declared
+    from parallelcfg.config.facts import Facts
     from parallelcfg.config.fields import Field
 
 __all__ = ["DEFAULTS", "KEYS", "Key"]
@@ -32,7 +32,7 @@ class Key:
     ----------
     name : str
         Its name.
-    declared : Declared
+    facts : Facts
         Facts of its declaration.
 
     Attributes
@@ -49,14 +49,14 @@ class Key:
         The types that the text of an environment variable may turn into.
     """
 
-    def __init__(self, name: str, declared: Declared) -> None:
+    def __init__(self, name: str, facts: Facts) -> None:
         self.name = name
-        self.default = declared.default
-        self.nullable = declared.nullable
-        self.is_path = declared.is_path
-        self.is_table = declared.is_table
-        self.scalars = frozenset(_TYPES[scalar] for scalar in declared.scalars)
-        self._declared = declared
+        self.default = facts.default
+        self.nullable = facts.nullable
+        self.is_path = facts.is_path
+        self.is_table = facts.is_table
+        self.scalars = frozenset(_TYPES[scalar] for scalar in facts.scalars)
+        self._facts = facts
 
     def __repr__(self) -> str:
         return f"Key({self.name!r})"
@@ -101,7 +101,7 @@ class Key:
 
     def spell(self, value: object) -> object:
         """A canonical value the way people write it, for example ``"1M"``."""
-        return self._field.spell(value) if self._declared.spelt else value
+        return self._field.spell(value) if self._facts.spelt else value
 
     def validate(self, value: object) -> object:
         """The value in its canonical form.
@@ -111,7 +111,7 @@ class Key:
         ValueError
             With a text that says what was expected.
         """
-        if self.is_plainly_right(value) or (self._declared.function and callable(value)):
+        if self.is_plainly_right(value) or (self._facts.function and callable(value)):
             return value
         return self._field.validate(value)
 
@@ -120,7 +120,7 @@ class Key:
 
         What is said of such a value is the same on every machine and at every time.
         """
-        facts = self._declared
+        facts = self._facts
         if type(value) is str:
             return value in facts.words
         if type(value) is int:

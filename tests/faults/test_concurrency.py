@@ -88,6 +88,22 @@ def test_asyncio(backend, within, covers):
     covers("asyncio", backend, "two tasks, two contexts")
 
 
+@pytest.fixture
+def printed(program, within):
+    """What a program prints that ends well and in time, and leaves no process behind."""
+
+    def run(seconds, source, *args, **variables):
+        one = program(source, *args, **variables)
+        with within(seconds):
+            code, output, errors = one.end()
+        assert code == 0, errors
+        assert "Traceback" not in errors
+        assert one.gone_after(2)
+        return output.strip()
+
+    return run
+
+
 FORKED = """
 import os, sys
 from parallelcfg import Parallel, delayed
@@ -109,13 +125,8 @@ print(os.waitstatus_to_exitcode(status))
 
 @pytest.mark.skipif(os.name == "nt", reason="needs os.fork")
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_forked_child(program, backend, within, covers):
-    one = program(FORKED, BACKEND=backend)
-    with within(5):
-        code, output, errors = one.end()
-    assert (code, output.strip()) == (0, "0"), errors
-    assert "Traceback" not in errors
-    assert one.gone_after(2)
+def test_a_forked_child(printed, backend, covers):
+    assert printed(5, FORKED, BACKEND=backend) == "0"
     covers("os.fork after use", backend, "child calls, parent goes on")
 
 
@@ -139,11 +150,8 @@ daemon.join(5)
 
 @pytest.mark.skipif(os.name == "nt", reason="needs os.fork")
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_daemon_of_multiprocessing(program, backend, within, covers):
-    one = program(DAEMON, BACKEND=backend)
-    with within(8):
-        code, output, errors = one.end()
-    assert (code, output.strip()) == (0, str(list(range(8)))), errors
+def test_a_daemon_of_multiprocessing(printed, backend, covers):
+    assert printed(8, DAEMON, BACKEND=backend) == str(list(range(8)))
     covers("daemon process", backend, "inside")
 
 
@@ -169,13 +177,10 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("backend", PROCESSES)
-def test_a_spawned_child_of_multiprocessing(program, tmp_path, backend, within, covers):
+def test_a_spawned_child_of_multiprocessing(printed, tmp_path, backend, covers):
     file = tmp_path / "spawned.py"
     file.write_text(SPAWNED)
-    one = program("", str(file), BACKEND=backend)
-    with within(8):
-        code, output, errors = one.end()
-    assert (code, output.strip()) == (0, "[1, 2, 3, 4]"), errors
+    assert printed(8, "", str(file), BACKEND=backend) == "[1, 2, 3, 4]"
     covers("spawned process", backend, "inside")
 
 
@@ -199,12 +204,8 @@ print(os.waitstatus_to_exitcode(status))
 
 @pytest.mark.skipif(os.name == "nt", reason="needs os.fork")
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_child_forked_inside_of_a_with_block(program, backend, within, covers):
-    one = program(FORKED_IN_A_BLOCK, BACKEND=backend)
-    with within(5):
-        code, output, errors = one.end()
-    assert (code, output.strip()) == (0, "0"), errors
-    assert one.gone_after(2)
+def test_a_child_forked_inside_of_a_with_block(printed, backend, covers):
+    assert printed(5, FORKED_IN_A_BLOCK, BACKEND=backend) == "0"
     covers("os.fork in a with block", backend, "child calls, parent goes on")
 
 
