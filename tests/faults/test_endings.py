@@ -88,6 +88,13 @@ say("ready")
 time.sleep(300)
 """
 
+SHARING = """
+import numpy
+arrays = [numpy.ones(1 << 20), numpy.ones(1 << 20)]
+tell(2)
+run((delayed(large)(array) for array in arrays), temp_folder=folder)
+"""
+
 
 @pytest.fixture
 def start(program, tmp_path):
@@ -124,13 +131,7 @@ def test_workers_end_with_a_killed_parent(start, backend, phase, covers):
 @pytest.mark.parametrize("backend", PROCESSES)
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_file_outlives_a_killed_parent(start, backend, ending, tmp_path, covers):
-    source = """
-import numpy
-arrays = [numpy.ones(1 << 20), numpy.ones(1 << 20)]
-tell(2)
-run((delayed(large)(array) for array in arrays), temp_folder=folder)
-"""
-    one = start(source, backend)
+    one = start(SHARING, backend)
     assert any(name.startswith("parallelcfg") for name in names(tmp_path / "begun"))
     os.kill(one.process.pid, ending)
     one.end()
@@ -142,13 +143,7 @@ run((delayed(large)(array) for array in arrays), temp_folder=folder)
 @pytest.mark.parametrize("backend", PROCESSES)
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
 def test_no_file_outlives_a_job_that_is_ended_as_a_whole(start, backend, ending, tmp_path, covers):
-    source = """
-import numpy
-arrays = [numpy.ones(1 << 20), numpy.ones(1 << 20)]
-tell(2)
-run((delayed(large)(array) for array in arrays), temp_folder=folder)
-"""
-    one = start(source, backend)
+    one = start(SHARING, backend)
     assert any(name.startswith("parallelcfg") for name in names(tmp_path / "begun"))
     os.killpg(one.process.pid, ending)  # as batch schedulers and service managers do
     code, _, errors = one.end()
