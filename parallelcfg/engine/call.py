@@ -237,7 +237,7 @@ class Call:
 
     def _done(self, batch_id: int, outcome: object) -> None:
         sent = self._sent.pop(batch_id)
-        self._codec.release(batch_id)
+        self._codec.release(batch_id, lost=isinstance(outcome, Lost))
         self._routes.tell(self._ended, batch_id, sent, outcome)
 
     def _ended(self, batch_id: int, sent: Sent, outcome: object) -> list[Action]:

@@ -52,8 +52,8 @@ class Codec(Protocol):
     def unpack(self, values: Any) -> list[Any]:
         """The results of a reply."""
 
-    def release(self, batch_id: int) -> None:
-        """The batch has ended: what only it needed can go."""
+    def release(self, batch_id: int, *, lost: bool) -> None:
+        """The batch has ended, or was lost: what only it needed can go."""
 
     def close(self) -> None:
         """Remove what the call has shared. Idempotent."""
@@ -98,7 +98,7 @@ class LocalCodec:
         """The results of a reply."""
         return values  # type: ignore[no-any-return]  # what `run_local` put there is a list
 
-    def release(self, batch_id: int) -> None:
+    def release(self, batch_id: int, *, lost: bool) -> None:
         """Nothing is shared."""
 
     def close(self) -> None:
@@ -140,8 +140,8 @@ class _ByteCodec:
         self._count()
         return results
 
-    def release(self, batch_id: int) -> None:
-        """The batch has ended: what only it needed can go."""
+    def release(self, batch_id: int, *, lost: bool) -> None:  # noqa: ARG002 - the protocol's signature
+        """The batch has ended, or was lost: what only it needed can go."""
         self._carrier.release(batch_id)
 
     def close(self) -> None:
@@ -194,6 +194,12 @@ class ApartCodec(_ByteCodec):
     def __init__(self, orders: bytes, apart: Apart) -> None:
         super().__init__(orders, apart)
         self._apart = apart
+
+    def release(self, batch_id: int, *, lost: bool) -> None:
+        """The batch has ended, or was lost, and with it maybe what was stored for it."""
+        if lost:
+            self._apart.forget(batch_id)
+        super().release(batch_id, lost=lost)
 
     def _folded(self, batch: Batch) -> Batch:
         return self._apart.folded(batch)

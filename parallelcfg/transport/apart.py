@@ -9,7 +9,8 @@
 
 A mark is an out-of-band buffer of the pickle (:pep:`574`); the worker gives the unpickler the contents in
 their place. Handles live as long as somebody may need them: while their array is alive and the call goes on,
-and with every batch that is out.
+and with every batch that is out. What a batch needed that was lost is stored anew, should it be sent again:
+the store of a host may have gone with it.
 """
 
 from __future__ import annotations
@@ -104,6 +105,8 @@ class Apart:
         self._entries: dict[int, tuple[Callable[[], object], pickle.PickleBuffer]] = {}
         self._stored: WeakKeyDictionary[pickle.PickleBuffer, tuple[Any, Use]] = WeakKeyDictionary()
         self._taken: list[tuple[Any, Use]] = []
+        self._marks: list[pickle.PickleBuffer] = []
+        self._marks_of: dict[Hashable, list[pickle.PickleBuffer]] = {}
         self.bytes_pickled = 0
         self.bytes_shared = 0
 
@@ -115,7 +118,7 @@ class Apart:
         self,
         obj: object,
         *,
-        user: Hashable = None,  # noqa: ARG002 - the cluster counts references itself
+        user: Hashable = None,
         name: str | None = "object",
     ) -> tuple[Parcel, tuple[Any, ...]]:
         """Pickle a batch for workers, or a part of one; see `reduce.Sharing.dumps`.
@@ -135,6 +138,8 @@ class Apart:
         data = pickling.dumps(obj, store=self, name=name)
         self.bytes_pickled += len(data)
         taken, self._taken = self._taken, []
+        if user is not None:
+            self._marks_of[user] = self._marks
         return Parcel(data, tuple(use for _, use in taken)), tuple(handle for handle, _ in taken)
 
     def loads(self, values: bytes | Bundle) -> Any:
@@ -146,8 +151,16 @@ class Apart:
         self.bytes_shared += sum(memoryview(buffer).nbytes for buffer in values.buffers)
         return salvage.loads(values.data, [bytearray(buffer) for buffer in values.buffers])
 
+    def forget(self, user: Hashable) -> None:
+        """Store anew what this batch needed, when it is met again."""
+        lost = self._marks_of.get(user, ())
+        for key, (_, mark) in list(self._entries.items()):
+            if mark in lost:
+                self._entries.pop(key, None)
+
     def release(self, user: Hashable) -> None:
-        """The cluster's own references decide how long its data stay."""
+        """The batch has ended. The cluster's own references decide how long its data stay."""
+        self._marks_of.pop(user, None)
 
     def close(self) -> None:
         """Let go of everything stored. Idempotent."""
@@ -155,7 +168,7 @@ class Apart:
 
     def begin(self) -> tuple[Reducers, BufferCallback | None]:
         """The reducers and the callback for one pickle: see `pickling.Store`."""
-        self._taken = []
+        self._taken, self._marks = [], []
         if "numpy" not in sys.modules:
             return {}, self._keep_in_pickle
         import numpy as np  # waits, where another thread is in the middle of importing it
@@ -196,6 +209,8 @@ class Apart:
             if view is None or self._threshold is None or view.nbytes < self._threshold:
                 return True
             stored = self._store(view)
+        else:
+            self._marks.append(buffer)
         self._taken.append(stored)
         return False
 

@@ -31,8 +31,8 @@ class Store:
         self.alive.add(id(handle))
         return handle
 
-    def through(self, obj):
-        parcel, handles = self.apart.dumps(obj)
+    def through(self, obj, user=None):
+        parcel, handles = self.apart.dumps(obj, user=user)
         return apart.loads(pickle.loads(pickle.dumps(parcel)), [pickle.loads(one.data) for one in handles])
 
 
@@ -112,6 +112,22 @@ def test_an_array_is_stored_once_per_call_and_as_it_was_when_it_was_met():
     array[0] = 1
     assert store.through({"again": array})["again"][0] == 0
     assert store.put_count == 1
+
+
+def test_what_a_lost_batch_needed_is_stored_anew_and_nothing_else():
+    store, lost, kept = Store(), np.zeros(BIG), np.ones(BIG)
+    store.through([lost], user=1)
+    store.through([lost], user=2)
+    store.through([kept], user=3)
+    for number in (1, 3):
+        store.apart.release(number)
+    store.apart.forget(2)
+    store.apart.release(2)
+    assert store.through([kept, lost], user=4)[1].sum() == 0
+    assert store.put_count == 3
+    store.apart.forget(2)  # it needed what was there before
+    store.through([lost], user=5)
+    assert store.put_count == 3
 
 
 def test_what_is_stored_goes_with_its_array_or_with_the_call():

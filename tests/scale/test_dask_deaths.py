@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from parallelcfg import Parallel, WorkerLost, delayed, shutdown
+from tests.scale.conftest import started
 
 distributed = pytest.importorskip("distributed")
 
@@ -34,6 +35,25 @@ def test_a_worker_killed_mid_task_costs_a_retry_and_nothing_else(own_dask_proces
         results = parallel(tasks + [delayed(np.sum)(array) for _ in range(5)])
     assert results == [200_000] * 5 + ["alive"] + [200_000] * 5
     shutdown()
+
+
+@pytest.mark.slow
+def test_data_that_were_lost_with_the_only_worker_that_had_them_are_sent_again(tmp_path):
+    with started(tmp_path, workers=1) as processes:
+        keys = {"backend": "dask", "address": processes.address, "batch_size": 1, "pre_dispatch": 1}
+        array = np.ones(200_000)
+
+        def tasks():
+            yield delayed(np.sum)(array)
+            processes.add_worker("another")
+            with distributed.Client(processes.address, set_as_default=False) as client:
+                client.wait_for_workers(2, timeout=60)
+            processes.kill("worker-0")
+            for _ in range(3):
+                yield delayed(np.sum)(array)
+
+        assert Parallel(n_jobs=2, **keys)(tasks()) == [200_000] * 4
+        shutdown()
 
 
 @pytest.mark.slow
