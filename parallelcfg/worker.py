@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from parallelcfg.config.snapshot import Scope
     from parallelcfg.loop import Results
     from parallelcfg.orders import Orders
-    from parallelcfg.transport.apart import Parcel
     from parallelcfg.transport.board import Board, Seat
     from parallelcfg.transport.load import Ticket
+    from parallelcfg.transport.parcels import Parcel
 
 __all__ = ["SETUP", "run_apart", "run_bytes", "run_local", "start"]
 
@@ -120,7 +120,7 @@ def run_apart(
     cpus : int, default 1
         CPU budget of a task.
     """
-    from parallelcfg.transport import apart
+    from parallelcfg.transport import parcels
 
     batch_id, packed_orders, parcel, count, patience = payload
     orders, _ = _read_orders(packed_orders)
@@ -128,10 +128,10 @@ def run_apart(
     scope = orders.scope._replace(cpus=cpus)
     with entered(scope), limited(threads, explicit=explicit), limited_thread(threads, explicit=explicit):
         try:
-            batch = Batch.of(*apart.loads(parcel, contents))
+            batch = Batch.of(*parcels.loads(parcel, contents))
         except BaseException as error:
             return _unreadable(error, count)
-        return _pack(run(LocalBoard(), batch_id, batch, orders, patience), apart.dumps)
+        return _pack(run(LocalBoard(), batch_id, batch, orders, patience), parcels.dumps)
 
 
 def _unreadable(error: BaseException, count: int) -> Reply | Lost:

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import pickle
 import sys
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 from parallelcfg.errors import ConfigError
 from parallelcfg.transport import pickling, salvage
+from parallelcfg.transport.parcels import Bundle, Parcel, raw, same
 from parallelcfg.transport.pickling import PROTOCOL
 
 if TYPE_CHECKING:
@@ -30,37 +31,10 @@ if TYPE_CHECKING:
     from parallelcfg.config.snapshot import Config
     from parallelcfg.core.tasks import Batch
     from parallelcfg.transport.layout import Array
+    from parallelcfg.transport.parcels import Use
     from parallelcfg.transport.pickling import BufferCallback, Reducers
 
-__all__ = ["Apart", "Bundle", "Parcel", "dumps", "loads"]
-
-#: What the receiver does with a content: give it to the task as it is, read-only, or as a copy of its own.
-Use = Literal["as it is", "read-only", "copy"]
-
-#: Size in bytes from which a buffer of a result travels beside the pickle.
-_BESIDE = 1 << 16
-
-
-class Parcel(NamedTuple):
-    """A pickle for a worker.
-
-    Parameters
-    ----------
-    data : bytes
-        The pickle.
-    uses : tuple of str
-        What to do with each of the contents that travel apart.
-    """
-
-    data: bytes
-    uses: tuple[Use, ...]
-
-
-class Bundle(NamedTuple):
-    """A pickle for the parent, whose large buffers the cluster moves without another copy."""
-
-    data: bytes
-    buffers: tuple[Any, ...]
+__all__ = ["Apart"]
 
 
 class Apart:
@@ -138,8 +112,9 @@ class Apart:
         data = pickling.dumps(obj, store=self, name=name)
         self.bytes_pickled += len(data)
         taken, self._taken = self._taken, []
-        if user is not None:
-            self._marks_of[user] = self._marks
+        marks, self._marks = self._marks, []
+        if user is not None and marks:
+            self._marks_of[user] = marks
         return Parcel(data, tuple(use for _, use in taken)), tuple(handle for handle, _ in taken)
 
     def loads(self, values: bytes | Bundle) -> Any:
@@ -180,7 +155,7 @@ class Apart:
             from parallelcfg.transport.layout import has_raw_bytes
 
             if has_raw_bytes(array):
-                return _same, (self._mark(array, self._use),)
+                return same, (self._mark(array, self._use),)
         np = sys.modules["numpy"]
         # What is mapped here is plain memory there, and shall say so.
         return np.asarray(array).__reduce_ex__(PROTOCOL) if type(array) is np.memmap else NotImplemented
@@ -205,7 +180,7 @@ class Apart:
     def _keep_in_pickle(self, buffer: pickle.PickleBuffer) -> bool:
         stored = self._stored.get(buffer)
         if stored is None:
-            view = _raw(buffer)
+            view = raw(buffer)
             if view is None or self._threshold is None or view.nbytes < self._threshold:
                 return True
             stored = self._store(view)
@@ -229,79 +204,4 @@ class _Chosen:
         self._mark = mark
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _same, (self._mark,)
-
-
-def _same(content: Any) -> Any:
-    return content
-
-
-def _raw(buffer: pickle.PickleBuffer) -> memoryview | None:
-    """The bytes of a buffer; None where they are not contiguous."""
-    try:
-        return buffer.raw()
-    except BufferError:
-        return None
-
-
-def loads(parcel: Parcel, contents: Sequence[Any]) -> Any:
-    """Unpickle what the parent sent, in a worker.
-
-    Parameters
-    ----------
-    parcel : Parcel
-        The pickle.
-    contents : sequence
-        What the handles that went with it stand for.
-    """
-    buffers = [_prepared(content, use) for content, use in zip(contents, parcel.uses, strict=True)]
-    return pickle.loads(parcel.data, buffers=buffers)
-
-
-def _prepared(content: Any, use: Use) -> Any:
-    if use == "as it is":
-        return content
-    if isinstance(content, bytes):
-        return bytearray(content)
-    if use == "copy":
-        return content.copy()
-    view = content.view()
-    view.flags.writeable = False
-    return view
-
-
-def dumps(values: object) -> bytes | Bundle:
-    """Pickle results for the parent, in a worker.
-
-    Raises
-    ------
-    TaskNotPicklable
-        If something can't be pickled.
-    """
-    beside = _Beside()
-    data = pickling.dumps(values, store=beside, name="result")
-    return Bundle(data, tuple(map(_portable, beside.buffers))) if beside.buffers else data
-
-
-def _portable(view: memoryview) -> Any:
-    """A buffer as something that any pickler takes, and a good one does not copy."""
-    numpy = sys.modules.get("numpy")
-    return bytes(view) if numpy is None else numpy.frombuffer(view, "u1")
-
-
-class _Beside:
-    """A `pickling.Store` that keeps large buffers where they are."""
-
-    def __init__(self) -> None:
-        self.buffers: list[memoryview] = []
-
-    def begin(self) -> tuple[Reducers, BufferCallback | None]:
-        self.buffers = []
-        return {}, self._keep_in_pickle
-
-    def _keep_in_pickle(self, buffer: pickle.PickleBuffer) -> bool:
-        view = _raw(buffer)
-        if view is None or view.nbytes < _BESIDE:
-            return True
-        self.buffers.append(view)
-        return False
+        return same, (self._mark,)

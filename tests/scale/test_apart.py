@@ -11,7 +11,7 @@ import pytest
 
 from parallelcfg import ConfigError, get_config
 from parallelcfg.core.tasks import Batch
-from parallelcfg.transport import apart
+from parallelcfg.transport import parcels
 from parallelcfg.transport.apart import Apart
 
 BIG = 200_000  # numbers of eight bytes: more than 1 MB
@@ -33,7 +33,7 @@ class Store:
 
     def through(self, obj, user=None):
         parcel, handles = self.apart.dumps(obj, user=user)
-        return apart.loads(pickle.loads(pickle.dumps(parcel)), [pickle.loads(one.data) for one in handles])
+        return parcels.loads(pickle.loads(pickle.dumps(parcel)), [pickle.loads(one.data) for one in handles])
 
 
 class Handle:
@@ -169,7 +169,7 @@ def test_shared_writing_is_refused(mode):
 def test_results_come_back_writable_and_alone_with_their_memory():
     source = np.arange(BIG)
     values = [source, source[:3], SimpleNamespace(inner=source[::2])]
-    bundle = apart.dumps(values)
+    bundle = parcels.dumps(values)
     got = Store().apart.loads(bundle)
     np.testing.assert_array_equal(got[0], source)
     got[0][0] = 7
@@ -178,8 +178,8 @@ def test_results_come_back_writable_and_alone_with_their_memory():
 
 
 def test_small_results_are_bytes():
-    assert isinstance(apart.dumps([1, 2]), bytes)
-    assert Store().apart.loads(apart.dumps([1, 2])) == [1, 2]
+    assert isinstance(parcels.dumps([1, 2]), bytes)
+    assert Store().apart.loads(parcels.dumps([1, 2])) == [1, 2]
 
 
 def test_traffic_is_counted():
