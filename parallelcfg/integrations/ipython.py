@@ -22,6 +22,7 @@ from parallelcfg.config.context import explain, get_config
 from parallelcfg.config.snapshot import Origin
 from parallelcfg.config.spelling import from_text, from_untyped_text
 from parallelcfg.errors import ConfigError
+from parallelcfg.integrations.output import await_output
 
 if TYPE_CHECKING:
     from parallelcfg.config.process import Handle
@@ -127,6 +128,7 @@ class Magics:
         """The cell has run."""
         while self._cell:
             self._cell.pop().reset()
+        await_output()
 
 
 def read_options(text: str) -> dict[str, str]:

@@ -209,7 +209,7 @@ def test_functions_of_cells_run_in_workers_and_may_be_redefined(notebook):
 
 def test_output_of_workers_is_not_lost(notebook):
     notebook.run("def shout(x):\n    print('worker', x)")
-    outputs = notebook.run("Parallel()(delayed(shout)(x) for x in range(3))\nawait asyncio.sleep(0.5)")
+    outputs = notebook.run("Parallel()(delayed(shout)(x) for x in range(3))")
     text = "".join(out.text for out in outputs if out.output_type == "stream")
     assert sorted(text.split()) == ["0", "1", "2", "worker", "worker", "worker"]
 
