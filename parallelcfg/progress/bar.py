@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,12 @@ class Bar:
 
     def begin(self, total: int | None) -> None:
         """Take a place, so that bars of calls inside of this one stand below, but draw nothing yet."""
-        self._bar = _tqdm()(
+        tqdm = _tqdm()
+        if self._position is not None and not hasattr(tqdm, "_lock"):
+            # tqdm's own is a semaphore for several processes, which knows none but forked ones, and which
+            # stays behind when a worker and those who would tidy up after it are killed together.
+            tqdm.set_lock(threading.RLock())
+        self._bar = tqdm(
             total=total,
             unit="task",
             dynamic_ncols=True,

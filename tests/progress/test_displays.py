@@ -3,6 +3,7 @@
 import gc
 import io
 import logging
+import subprocess
 import sys
 import time
 
@@ -113,6 +114,22 @@ def test_text_for_a_line_further_down_leaves_in_one_piece(watch, monkeypatch):
     assert writes
     for text in writes:
         assert text.count("\n") == text.count("\x1b[A")
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_bar_in_a_worker_makes_no_semaphore_and_keeps_the_lock_that_was_set(own):
+    program = f"""
+import sys, threading
+from parallelcfg.progress.bar import Bar
+from tqdm.auto import tqdm
+lock = threading.RLock()
+if {own}:
+    tqdm.set_lock(lock)
+Bar(position=1).begin(3)
+assert (tqdm.get_lock() is lock) is {own}
+assert "multiprocessing.synchronize" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_no_terminal_gets_a_line(capsys):
