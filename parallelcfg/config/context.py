@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from parallelcfg.config import process, state
 from parallelcfg.config.callers import caller_origin
@@ -185,6 +186,7 @@ class parallel_config:  # noqa: N801 - joblib's name
         self._layer = process.checked(
             process.really_said(values), backend_params, caller_origin("parallel_config")
         )
+        self._layer.owner = ref(self)
         state.push(self._layer)
         if backend_params:
             try:
@@ -199,7 +201,8 @@ class parallel_config:  # noqa: N801 - joblib's name
         from parallelcfg.backends.registry import check_params, default_backend
 
         config = state.in_force()
-        chosen = default_backend() if config.backend is None else config.backend
+        said = self._layer.get("backend")  # the parameters are meant for it, also where it is overruled
+        chosen = (config.backend if said is None else said.value) or default_backend()
         try:
             check_params(chosen, backend_params)
         except (UnknownParam, WrongParam) as error:

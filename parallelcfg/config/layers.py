@@ -17,13 +17,58 @@ from parallelcfg.config.snapshot import Sourced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from weakref import ref
 
-__all__ = ["Layer", "flatten", "join", "merge", "nest", "split"]
+__all__ = ["CodeLayer", "Layer", "flatten", "join", "merge", "nest", "split", "stacked"]
 
 Layer = "Mapping[str, Sourced]"
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|[^."]+')
+
+
+class CodeLayer(dict[str, Sourced]):
+    """What a statement of the code said.
+
+    Attributes
+    ----------
+    owner : weakref.ref or None
+        The object that can take it back; None as long as nobody knows.
+    """
+
+    __slots__ = ("owner",)
+
+    def __init__(self, said: Mapping[str, Sourced]) -> None:
+        super().__init__(said)
+        self.owner: ref[object] | None = None
+
+    def below(self, top: Mapping[str, Sourced]) -> CodeLayer:
+        """What to keep of it below another layer.
+
+        That is all of it, unless the same statement speaks again and nobody is left who could take back what
+        it said before: a program that says `parallel_config` over and over, without a ``with``, shall not
+        become slower and slower.
+        """
+        if self.owner is None or self.owner() is not None or not top:
+            return self
+        place = next(iter(top.values())).origin
+        rest = CodeLayer({key: said for key, said in self.items() if key not in top or said.origin != place})
+        rest.owner = self.owner
+        return rest
+
+
+def stacked(
+    layers: tuple[Mapping[str, Sourced], ...], top: Mapping[str, Sourced]
+) -> tuple[Mapping[str, Sourced], ...]:
+    """Put a layer on top of others.
+
+    Examples
+    --------
+    >>> stacked(({},), {})
+    ({},)
+    """
+    kept = (layer.below(top) if isinstance(layer, CodeLayer) else layer for layer in layers)
+    return (*filter(None, kept), top)
 
 
 def join(path: tuple[str, ...]) -> str:

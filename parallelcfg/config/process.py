@@ -5,7 +5,9 @@ The one module-level state besides the ContextVar of `context`. Standard library
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from parallelcfg.config.callers import caller_origin, warn_caller
 from parallelcfg.config.snapshot import UNSET, Config, Origin, Sourced
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from parallelcfg.config.layers import CodeLayer
     from parallelcfg.config.machine import Machine
     from parallelcfg.config.resolve import Recent, Resolver
     from parallelcfg.errors import ParallelWarning, Problem
@@ -63,6 +66,7 @@ class Process:
         self._resolver: Resolver | None = None
         self._recent: Recent | None = None
         self._told: set[str] = set()
+        self._lock = threading.Lock()
         self.layers: tuple[Layer, ...] = ()
         self.notices: tuple[Problem, ...] = ()
         self.has_locks = False
@@ -70,12 +74,13 @@ class Process:
     @property
     def resolver(self) -> Resolver:
         """Resolves files and environment; made at first use, which imports pydantic."""
-        if self._resolver is None:
+        resolver = self._resolver
+        if resolver is None:
             from parallelcfg.config.machine import Machine
             from parallelcfg.config.resolve import Resolver
 
-            self._resolver = Resolver(self._machine or Machine())
-        return self._resolver
+            resolver = self._resolver = Resolver(self._machine or Machine())
+        return resolver
 
     @property
     def recent(self) -> Recent:
@@ -95,11 +100,15 @@ class Process:
 
     def add(self, layer: Layer) -> None:
         """Put a checked layer above those of its kind; the command line stays on top."""
-        self.layers = tuple(sorted((*self.layers, layer), key=_is_command_line))
+        from parallelcfg.config.layers import stacked
+
+        with self._lock:
+            self.layers = tuple(sorted(stacked(self.layers, layer), key=_is_command_line))
 
     def remove(self, layer: Layer) -> None:
         """Take a layer away, if it is still there."""
-        self.layers = tuple(one for one in self.layers if one is not layer)
+        with self._lock:
+            self.layers = tuple(one for one in self.layers if one is not layer)
 
     def forget_files(self) -> None:
         """Read files again when they are next needed, and tell again what is wrong with them."""
@@ -142,7 +151,7 @@ def really_said(values: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def checked(values: Mapping[str, object], backend_params: Mapping[str, object], origin: Origin) -> Layer:
+def checked(values: Mapping[str, object], backend_params: Mapping[str, object], origin: Origin) -> CodeLayer:
     """What code said, as a layer; see `resolve.check_code`."""
     __tracebackhide__ = True
     from parallelcfg.config.resolve import check_code
@@ -174,8 +183,9 @@ class Handle:
     >>> get_config().n_jobs
     """
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: CodeLayer) -> None:
         self._layer = layer
+        layer.owner = ref(self)
 
     @property
     def keys(self) -> frozenset[str]:
@@ -220,8 +230,9 @@ def set_config(**keys: Unpack[Keys]) -> Handle:
     """
     __tracebackhide__ = True
     layer = checked(really_said(keys_only(keys, "set_config")), {}, caller_origin("set_config"))
+    handle = Handle(layer)
     _current.add(layer)
-    return Handle(layer)
+    return handle
 
 
 def set_command_line(options: Mapping[str, str]) -> None:

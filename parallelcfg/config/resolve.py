@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from parallelcfg.config.entries import Entry, check
 from parallelcfg.config.keys import DEFAULTS, KEYS
-from parallelcfg.config.layers import merge, nest, split
+from parallelcfg.config.layers import CodeLayer, merge, nest, split
 from parallelcfg.config.snapshot import Config, Origin, Sourced
 from parallelcfg.config.surroundings import Surroundings
 from parallelcfg.errors import ConfigError, Problem
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from parallelcfg.config.machine import Machine
     from parallelcfg.config.places import Reader
+    from parallelcfg.config.surroundings import Seen
 
 __all__ = ["Base", "Recent", "Resolver", "check_code", "extend"]
 
@@ -55,6 +56,14 @@ class Base(NamedTuple):
     has_locks: bool
 
 
+class _Resolved(NamedTuple):
+    """What was resolved last, and from what."""
+
+    process: tuple[Mapping[str, Sourced], ...]
+    seen: Seen
+    base: Base
+
+
 class Resolver:
     """Resolves what stands outside of contexts, and remembers it until something changes.
 
@@ -66,8 +75,8 @@ class Resolver:
 
     def __init__(self, machine: Machine) -> None:
         self.surroundings = Surroundings(machine)
-        self._process: tuple[Mapping[str, Sourced], ...] = ()
-        self._base: Base | None = None
+        # One reference, so that threads that resolve at the same time see all of it or nothing
+        self._latest: _Resolved | None = None
 
     @property
     def machine(self) -> Machine:
@@ -92,9 +101,14 @@ class Resolver:
         ConfigError
             With every problem of every layer.
         """
-        if self._base is not None and process is self._process and not self.surroundings.changed():
-            return self._base
-        self._base = None
+        latest = self._latest
+        if latest is not None and process is latest.process:
+            seen = self.surroundings.still(latest.seen)
+            if seen is latest.seen:
+                return latest.base
+            if seen is not None:
+                self._latest = latest._replace(seen=seen)
+                return latest.base
         gathered = self.surroundings.gather()
         if gathered.problems:
             raise ConfigError(tuple(gathered.problems))
@@ -102,9 +116,9 @@ class Resolver:
         chain: Mapping[str, Sourced] = {}
         for layer in (*(one.layer for one in gathered.layers if not one.locked), *process, *locked):
             chain = merge(chain, layer, DEFAULTS)
-        self._process = process
-        self._base = Base(build(chain), tuple(gathered.notices), any(locked))
-        return self._base
+        base = Base(build(chain), tuple(gathered.notices), any(locked))
+        self._latest = _Resolved(process, gathered.seen, base)
+        return base
 
 
 def build(chain: Mapping[str, Sourced]) -> Config:
@@ -122,8 +136,12 @@ def extend(config: Config, layer: Mapping[str, Sourced]) -> Config:
     """Put one more checked layer on top of a configuration."""
     below = config.sources
     if "backend" in layer and layer["backend"].value != config.backend:
-        # parameters were meant for the backend that was chosen then
-        below = {key: said for key, said in below.items() if not key.startswith("backend_params.")}
+        # Parameters are meant for the backend that they came with, which a lock may overrule
+        chosen = below.get("backend")
+        if chosen is not None and chosen.origin.layer == "locked":
+            layer = _without_params(layer)
+        else:
+            below = _without_params(below)
     chain = merge(below, layer, DEFAULTS)
     changed: dict[str, object] = {name: chain[name].value for name in layer if name in _PLAIN_SET}
     says_tables = len(changed) < len(layer)
@@ -132,6 +150,10 @@ def extend(config: Config, layer: Mapping[str, Sourced]) -> Config:
     if says_tables or config.backend_params:
         changed["backend_params"] = MappingProxyType(nest(chain, "backend_params"))
     return config._replace(**changed, sources=MappingProxyType(chain))  # type: ignore[arg-type]  # as in build
+
+
+def _without_params(layer: Mapping[str, Sourced]) -> dict[str, Sourced]:
+    return {key: said for key, said in layer.items() if not key.startswith("backend_params.")}
 
 
 class Recent:
@@ -168,7 +190,7 @@ def _tables(chain: Mapping[str, Sourced]) -> Mapping[str, Mapping[str, object]]:
 
 def check_code(
     values: Mapping[str, object], params: Mapping[str, object], origin: Origin, resolver: Resolver
-) -> Mapping[str, Sourced]:
+) -> CodeLayer:
     """Check what code said.
 
     Parameters
@@ -192,6 +214,6 @@ def check_code(
     checked = check(entries, resolver.machine, resolver.reader)
     if checked.problems:
         raise ConfigError(tuple(checked.problems))
-    layer = dict(checked.layer)
+    layer = CodeLayer(checked.layer)
     layer.update((f"backend_params.{name}", Sourced(value, origin)) for name, value in params.items())
     return layer

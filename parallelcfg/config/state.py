@@ -76,8 +76,10 @@ class entered:  # noqa: N801 - reads as what it does, in ``with entered(scope)``
 
 def push(layer: Layer) -> None:
     """Put a checked layer on top of the current context's."""
+    from parallelcfg.config.layers import stacked
+
     outer = _state.get(_OUTSIDE)
-    _state.set(_State(outer.scope, (*outer.layers, layer)))
+    _state.set(_State(outer.scope, stacked(outer.layers, layer)))
 
 
 def remove(layer: Layer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from parallelcfg.config import environ, files
 from parallelcfg.config.documents import document_layers
@@ -21,17 +21,33 @@ if TYPE_CHECKING:
     from parallelcfg.config.machine import Machine
     from parallelcfg.config.snapshot import Sourced
 
-__all__ = ["Gathered", "Surroundings", "unknown_backends"]
+__all__ = ["Gathered", "Seen", "Surroundings", "unknown_backends"]
 
 _TABLES = tuple(name for name, key in KEYS.items() if key.is_table)
 _OURS = ("PARALLEL", "JOBLIB_TEMP_FOLDER")
 _OURS_ENCODED = tuple(name.encode() for name in _OURS)
 
 
+class Seen(NamedTuple):
+    """The environment that layers were gathered from.
+
+    Parameters
+    ----------
+    raw : mapping
+        All variables, as the system keeps them.
+    expands : bool
+        Whether any of them may matter, and not only those of our names: values name some with a dollar sign.
+    """
+
+    raw: Mapping[object, object]
+    expands: bool
+
+
 class Gathered:
     """Every layer outside of the code, lowest first, and what is wrong with them."""
 
-    def __init__(self, found: files.Files) -> None:
+    def __init__(self, found: files.Files, seen: Seen) -> None:
+        self.seen = seen
         self.layers: list[Checked] = []
         self.problems = [*found.problems]
         self.notices = [*found.notices]
@@ -50,31 +66,31 @@ class Surroundings:
         self.machine = machine
         self._store = files.Store(machine.cwd, machine.uid)
         self.reader = Reader(machine.cwd, self._store.text)
-        self._seen: Mapping[object, object] = {}
-        self._expands = False
         self._variables: dict[environ.Variable, Checked] = {}
 
-    def changed(self) -> bool:
-        """Whether variables that matter are others than when the layers were last gathered."""
+    def still(self, seen: Seen) -> Seen | None:
+        """The same if the environment is as it was; None where variables that matter are others.
+
+        Where others are, which are of no account, it is what to compare with next time, to be quick.
+        """
         now = _raw(self.machine.environ)
-        if now == self._seen:
-            return False
-        if self._expands or _ours(now) != _ours(self._seen):
-            return True
-        self._seen = dict(now)  # some other variable: of no account, but the next comparison shall be quick
-        return False
+        if now == seen.raw:
+            return seen
+        now = now.copy()
+        return None if seen.expands or _ours(now) != _ours(seen.raw) else Seen(now, expands=False)
 
     def gather(self) -> Gathered:
         """Read and check every layer."""
-        self._seen = dict(_raw(self.machine.environ))
-        environment = self.machine.environ
+        raw = _raw(self.machine.environ).copy()
+        environment = _taken(self.machine.environ)
         found = files.discover(self.machine, self._store)
-        gathered = Gathered(found)
+        variables, unknown = environ.read(environment, KEYS, _TABLES)
+        texts = (*(one.text for one in found.documents), *(one.text for one in variables))
+        gathered = Gathered(found, Seen(raw, expands=any("$" in text for text in texts)))
         selected = [name.strip() for name in environment.get(environ.PROFILE, "").split(",") if name.strip()]
         for document in found.documents:
             gathered.layers += document_layers(document, selected, self.machine, self.reader)
         gathered.problems += _unknown_profiles(selected, found.documents, environment)
-        variables, unknown = environ.read(environment, KEYS, _TABLES)
         gathered.layers += map(self._variable, variables)
         gathered.problems += [
             _wrong_switch(name, environment[name]) for name in environ.wrong_switches(environment)
@@ -85,8 +101,6 @@ class Surroundings:
         gathered.notices += unknown_backends((one.layer for one in gathered.layers), self.reader)
         if gathered.problems:
             self._store.forget()  # whoever mends a file need not tell
-        texts = (*(one.text for one in found.documents), *(one.text for one in variables))
-        self._expands = any("$" in text for text in texts)
         return gathered
 
     def documents(self) -> list[files.Document]:
@@ -105,12 +119,17 @@ class Surroundings:
         return checked
 
 
-def _raw(environment: Mapping[str, str]) -> Mapping[object, object]:
-    """The dict below `os.environ`, which compares in a fraction of the time; any other mapping as it is."""
+def _taken(environment: Mapping[str, str]) -> dict[str, str]:
+    """A copy; other threads may change the environment meanwhile."""
+    return {name: text for name in [*environment] if (text := environment.get(name)) is not None}
+
+
+def _raw(environment: Mapping[str, str]) -> dict[object, object]:
+    """The dict below `os.environ`, which compares in a fraction of the time; a copy of any other mapping."""
     try:
         return environment._data  # type: ignore[attr-defined, no-any-return]  # noqa: SLF001 - private but stable since 3.0
     except AttributeError:
-        return environment  # type: ignore[return-value]  # keys of whatever kind
+        return {name: environment[name] for name in environment}
 
 
 def _ours(raw: Mapping[object, object]) -> dict[object, object]:

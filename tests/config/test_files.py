@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from parallelcfg import ConfigError, ConfigWarning, explain, get_config, parallel_config
+from parallelcfg import ConfigError, ConfigWarning, Parallel, delayed, explain, get_config, parallel_config
 from parallelcfg.config import context
 
 needs_owners = pytest.mark.skipif(
@@ -125,6 +125,17 @@ def test_locked_values_stand_above_code(world):
     ):
         assert get_config(temp_folder="/mine").temp_folder == "/scratch"
     assert explain("temp_folder").winner.verdict == "locked"
+
+
+@pytest.mark.filterwarnings("ignore:backend = 'threading' is locked")
+def test_parameters_go_with_the_backend_that_a_lock_overrules(world):
+    world.write("system", "[locked]\nbackend = 'threading'")
+    parallel = Parallel(n_jobs=2, backend="loky", idle_worker_timeout=60)
+    assert parallel([delayed(abs)(-1)]) == [1]
+    with parallel_config("multiprocessing", maxtasksperchild=3) as config:
+        assert (config.backend, config.backend_params) == ("threading", {})
+    with pytest.raises(TypeError, match="idle_worker_timeoutt"):
+        parallel_config("loky", idle_worker_timeoutt=60)
 
 
 def test_a_lock_that_is_overruled_is_an_error_under_strict(world):
