@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from parallelcfg.backends.shelf import SHELF
 from parallelcfg.config.context import resolve_call
 from parallelcfg.config.snapshot import UNSET, Config, Unset
-from parallelcfg.engine.launch import launch, open_session
+from parallelcfg.engine.held import Held
+from parallelcfg.engine.launch import launch
 from parallelcfg.engine.observe import Recorder
 from parallelcfg.engine.plan import make_plan
 from parallelcfg.progress import display_for
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar as _TypeVarWithDefault
     from typing_extensions import Unpack
 
-    from parallelcfg.backends.base import Session
     from parallelcfg.engine.plan import Plan
     from parallelcfg.errors import TaskError
     from parallelcfg.report import Report
@@ -114,9 +113,7 @@ class Parallel(Generic[Shape]):
         "__weakref__",
         "_busy",
         "_held",
-        "_in_with",
         "_plan",
-        "_process",
         "_report",
     )  # `p.n_jobs = 3` is an error
 
@@ -206,9 +203,7 @@ class Parallel(Generic[Shape]):
         overrides = {key: value for key, value in said.items() if value is not UNSET}
         self._plan: Plan = make_plan(resolve_call(overrides, backend_params))
         self._report: Report | None = None
-        self._held: Session | None = None
-        self._process = 0
-        self._in_with = False
+        self._held: Held | None = None
         self._busy = threading.Lock()
 
     if not TYPE_CHECKING:  # a checker would take every name for an attribute
@@ -277,22 +272,23 @@ class Parallel(Generic[Shape]):
             What a task or the iterable raised, with its own type.
         """
         __tracebackhide__ = True
-        if self._own_workers() is None and not self._plan.possible:
+        held = self._held
+        if (held is None or not held.is_open) and not self._plan.possible:
             self._plan = make_plan(self._plan.config)
         plan = self._plan
         recorder = Recorder(plan, display_for(plan.config, plan.backend.name, plan.n_jobs))
         self._report = recorder.report
-        if not self._in_with:
+        if held is None:
             return launch(iterable, plan, recorder, None)
         if not self._busy.acquire(blocking=False):
             raise RuntimeError("this Parallel object runs another call; give each thread its own")
         try:
-            return launch(iterable, plan, recorder, self._workers())
+            return launch(iterable, plan, recorder, held)
         finally:
             self._busy.release()
 
     def __enter__(self) -> Parallel[Shape]:
-        self._in_with = True
+        self._held = self._held or Held()
         return self
 
     def __exit__(
@@ -301,28 +297,12 @@ class Parallel(Generic[Shape]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._in_with = False
-        held, self._held = self._own_workers(), None
+        held, self._held = self._held, None
         if held is not None:
             held.close()
 
     def __repr__(self) -> str:
         return f"Parallel(n_jobs={self.effective_n_jobs}, backend={self.backend_name!r})"
-
-    def _workers(self) -> Session:
-        """The workers of this ``with`` block, opened at the first call and after an abort."""
-        if self._held is not None and self._held.over:
-            self._held.close()
-            self._held = None
-        if self._held is None:
-            self._held, self._process = open_session(self._plan), os.getpid()
-        return self._held
-
-    def _own_workers(self) -> Session | None:
-        """The open workers of this ``with`` block; in a process forked in it, they are its parent's."""
-        if self._held is not None and self._process != os.getpid():
-            self._held = None
-        return self._held
 
 
 def effective_n_jobs(n_jobs: int | None = -1) -> int:

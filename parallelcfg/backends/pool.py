@@ -98,13 +98,13 @@ class Pool:
         with self._lock:
             if self._stopped:
                 raise WorkerLost("the pool of workers was stopped")
-            if self._idle:
-                desk = self._idle.pop()
-                self._assign(assignment, desk)
-                desk.inbox.put(assignment)
-            elif not self._vacant or not self._hire(assignment):
-                self._backlog.append(assignment)
-            self._out[batch_id] = assignment
+            try:
+                self._hand_over(assignment)
+            except WorkerLost:
+                raise
+            except BaseException:  # Ctrl-C, say: nobody knows any more whose desk has work on it
+                self._stopped = True
+                raise
 
     def kill(self, batch_id: int) -> None:
         """Stop whoever runs a batch; its loss is reported as any other."""
@@ -171,19 +171,25 @@ class Pool:
         )
         try:
             desk.thread.start()
-        except RuntimeError:  # the system or the end of the interpreter allows no more
+        except RuntimeError as error:  # the system or the end of the interpreter allows no more
             self._vacant.append(desk.ordinal)
             if not self._desks:
-                raise
+                raise WorkerLost(f"no worker could be had: {error}") from error
             return False
         self._desks.add(desk)
         return True
 
-    def _assign(self, assignment: Assignment, desk: _Desk) -> None:
-        """Give a batch to an idle member, under the lock: it is neither killed nor ended meanwhile."""
-        assert desk.member is not None
-        self._busy[assignment.batch_id] = desk.member
-        desk.member.begin(assignment)
+    def _hand_over(self, assignment: Assignment) -> None:
+        """Give a batch to somebody, under the lock: an idle member is neither killed nor ended meanwhile."""
+        if self._idle:
+            desk = self._idle.pop()
+            assert desk.member is not None
+            self._busy[assignment.batch_id] = desk.member
+            desk.member.begin(assignment)
+            desk.inbox.put(assignment)
+        elif not self._vacant or not self._hire(assignment):
+            self._backlog.append(assignment)
+        self._out[assignment.batch_id] = assignment
 
     def _serve(self, desk: _Desk) -> None:
         try:

@@ -173,7 +173,9 @@ class PoolSession:
                 self._leased().submit(batch_id, work, done)
         except WorkerLost as error:
             done(batch_id, Lost(error))
-        except Exception as error:
+        except TimeoutError:
+            raise  # of a signal handler, as other exceptions that the system does not raise: it ends the call
+        except (OSError, RuntimeError) as error:
             lost = WorkerLost(f"no worker could be had: {error}")
             lost.__cause__ = error
             done(batch_id, Lost(lost))

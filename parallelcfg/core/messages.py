@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -77,15 +78,19 @@ def call_text(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[st
     >>> call_text(pow, (2, 3), {"mod": 5})
     'pow(2, 3, mod=5)'
     """
-    name = getattr(function, "__qualname__", None) or type(function).__name__
+    try:
+        name = getattr(function, "__qualname__", None) or type(function).__name__
+    except Exception:  # of its __getattr__
+        name = type(function).__name__
     parts = [_safe_repr(a) for a in args] + [f"{k}={_safe_repr(v)}" for k, v in kwargs.items()]
     return _shorten(f"{name}({', '.join(parts)})")
 
 
 def _safe_repr(value: object) -> str:
-    if not isinstance(value, (int, float, str, bytes, bool, type(None))):
-        return f"<{type(value).__name__}>"  # the repr of an array or a frame is slow and says little
-    return _shorten(repr(value[:_TEXT_LIMIT] if isinstance(value, (str, bytes)) else value), 40)
+    if isinstance(value, (int, float, str, bytes, bool, type(None))):
+        with suppress(Exception):  # of a subclass; or an integer has thousands of digits
+            return _shorten(repr(value[:_TEXT_LIMIT] if isinstance(value, (str, bytes)) else value), 40)
+    return f"<{type(value).__name__}>"  # the repr of an array or a frame is slow and says little
 
 
 def _shorten(text: str, limit: int = _TEXT_LIMIT) -> str:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from parallelcfg.backends.base import ClusterSession, DividingSession, Session
     from parallelcfg.core.actions import Action
+    from parallelcfg.core.states import State
     from parallelcfg.engine.codec import Codec
     from parallelcfg.engine.observe import Recorder
     from parallelcfg.engine.plan import Plan
@@ -160,7 +161,7 @@ class Call:
                 self._routes.tell(self._dispatcher.closed)
             raise
         except BaseException as error:
-            self._routes.tell(self._dispatcher.failed, error)
+            self.fail(error)
             raise
         finally:
             self._codec.close()
@@ -175,7 +176,14 @@ class Call:
                 else:
                     self._perform(item)
         except BaseException as error:  # a session that raises: the consumer waits and must be told
-            self._routes.tell(self._dispatcher.failed, error)
+            if not self.fail(error).live:
+                raise
+
+    def fail(self, error: BaseException) -> State:
+        """End the call with an error, unless it is over; the state that it was in."""
+        state = self._dispatcher.state
+        self._routes.tell(self._dispatcher.failed, error)
+        return state
 
     def leave(self) -> None:
         """The consumer wants no more. Safe in finalisers: it waits for no lock and returns at once."""
@@ -199,10 +207,7 @@ class Call:
             divided = cast("DividingSession", self._session).divide(action.sizes, action.least)
             self._routes.decide(self._dispatcher.divided, *divided)
         elif isinstance(action, _Progress):
-            try:
-                self._recorder.progress()
-            except BaseException as error:
-                self._routes.tell(self._dispatcher.failed, error)
+            self._recorder.progress()
 
     def _pull(self, size: int) -> None:
         began = monotonic()
@@ -236,9 +241,13 @@ class Call:
                 sleep(0)  # else the threads that wait for the interpreter lock get it every 5 ms
 
     def _done(self, batch_id: int, outcome: object) -> None:
-        sent = self._sent.pop(batch_id)
-        self._codec.release(batch_id, lost=isinstance(outcome, Lost))
-        self._routes.tell(self._ended, batch_id, sent, outcome)
+        try:
+            sent = self._sent.pop(batch_id)
+            self._codec.release(batch_id, lost=isinstance(outcome, Lost))
+            self._routes.tell(self._ended, batch_id, sent, outcome)
+        except BaseException as error:  # a fault of this package, in a session's thread: the caller waits
+            self.fail(error)
+            raise
 
     def _ended(self, batch_id: int, sent: Sent, outcome: object) -> list[Action]:
         """Learn from a batch, one at a time, before the dispatcher does."""

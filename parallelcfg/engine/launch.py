@@ -5,20 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from parallelcfg.config.cpus import split_budget
 from parallelcfg.config.state import said_at
+from parallelcfg.core.states import State
 from parallelcfg.engine.call import Call
 from parallelcfg.engine.codec import ApartCodec, LocalCodec, SharingCodec
 from parallelcfg.errors import BackendUnavailable
 from parallelcfg.threadpools.limits import limited
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from parallelcfg.backends.base import ClusterSession, HearingSession, Session
     from parallelcfg.engine.codec import Codec
+    from parallelcfg.engine.held import Held
     from parallelcfg.engine.observe import Recorder
     from parallelcfg.engine.plan import Plan
 
@@ -26,7 +30,7 @@ __all__ = ["ResultStream", "launch", "open_session"]
 
 
 def launch(
-    tasks: Iterable[Any], plan: Plan, recorder: Recorder, held: Session | None
+    tasks: Iterable[Any], plan: Plan, recorder: Recorder, held: Held | None
 ) -> list[Any] | ResultStream:
     """Run a call.
 
@@ -38,8 +42,9 @@ def launch(
         Settings and backend.
     recorder : Recorder
         Report and progress.
-    held : Session or None
-        Workers that outlive the call; None: it opens and closes its own.
+    held : Held or None
+        Workers that outlive the call. Without them, or where another call has them, it opens and closes its
+        own.
 
     Returns
     -------
@@ -49,26 +54,26 @@ def launch(
     __tracebackhide__ = True
     streams = plan.config.return_as != "list"
     threaded = streams and not plan.backend.traits.in_caller
-    session = held if held is not None else open_session(plan)
-    codec = _codec(plan, session)
-    scope = _Surroundings(plan, session, recorder, held=held is not None)
-    if not streams:
-        results: list[Any] = []
-        with scope:
-            for part in Call(tasks, plan, session, codec, recorder, threaded=False).results():
-                results += part
-        return results
-    call = Call(tasks, plan, session, codec, recorder, threaded=threaded)
-    if not threaded:
+    lent = None if held is None else held.lend(partial(open_session, plan))
+    session = open_session(plan) if lent is None else lent
+    leave = session.close if held is None or lent is None else held.take_back
+    scope = _Surroundings(plan, session, recorder, leave)
+    try:
+        call = Call(tasks, plan, session, _codec(plan, session), recorder, threaded=threaded)
+        if threaded:
+            driver = _Driver(call, scope)
+            driver.start()
+            return ResultStream(call, driver)
+    except BaseException:
+        leave()
+        raise
+    if streams:
         return ResultStream(call, scope)
-
-    def drive() -> None:
-        with scope:
-            call.drive()
-
-    driver = threading.Thread(target=drive, name="parallelcfg-driver", daemon=True)
-    driver.start()
-    return ResultStream(call, driver)
+    results: list[Any] = []
+    with scope:
+        for part in call.results():
+            results += part
+    return results
 
 
 def _codec(plan: Plan, session: Session) -> Codec:
@@ -114,16 +119,15 @@ class _Surroundings:
     an exception that is a frozen dataclass refuses.
     """
 
-    def __init__(self, plan: Plan, session: Session, recorder: Recorder, *, held: bool) -> None:
-        self._plan, self._session, self._recorder, self._held = plan, session, recorder, held
+    def __init__(self, plan: Plan, session: Session, recorder: Recorder, leave: Callable[[], None]) -> None:
+        self._plan, self._session, self._recorder, self._leave = plan, session, recorder, leave
 
     def __enter__(self) -> None:
         plan, traits = self._plan, self._plan.backend.traits
         explicit = plan.config.inner_max_num_threads is not None
         with ExitStack() as leaving:
             leaving.callback(self._recorder.finished)
-            if not self._held:
-                leaving.callback(self._session.close)
+            leaving.callback(self._leave)
             if not traits.uses_processes and (explicit or not traits.in_caller):
                 leaving.enter_context(limited(_threads(plan), explicit=explicit))
             if traits.hears_calls:
@@ -146,6 +150,37 @@ def _follows(late: BaseException, error: BaseException | None) -> None:
         late.__context__ = error
 
 
+class _Driver(threading.Thread):
+    """Drives a call whose consumer is another thread, under the settings that it was made under.
+
+    Attributes
+    ----------
+    late : BaseException or None
+        What went wrong after the last result, when nobody waited for one any more.
+    """
+
+    def __init__(self, call: Call, surroundings: _Surroundings) -> None:
+        super().__init__(name="parallelcfg-driver", daemon=True)
+        self._call, self._surroundings = call, surroundings
+        self._context = copy_context()
+        self.late: BaseException | None = None
+
+    def run(self) -> None:
+        """Drive the call."""
+        self._context.run(self._drive)
+
+    def _drive(self) -> None:
+        try:
+            with self._surroundings:
+                self._call.drive()
+        except BaseException as error:
+            state = self._call.fail(error)
+            if state is State.FINISHED:
+                self.late = error
+            elif not state.live:
+                raise  # the consumer has another error already, or has left
+
+
 class ResultStream(Generator[Any, None, None]):
     """The results of a call, one by one, while its tasks run.
 
@@ -153,12 +188,12 @@ class ResultStream(Generator[Any, None, None]):
     ----------
     call : Call
         The call.
-    surroundings : _Surroundings or threading.Thread
+    surroundings : _Surroundings or _Driver
         What to enter at the first result and leave after the last one, where the consumer drives the call;
         else the thread that drives it.
     """
 
-    def __init__(self, call: Call, surroundings: _Surroundings | threading.Thread) -> None:
+    def __init__(self, call: Call, surroundings: _Surroundings | _Driver) -> None:
         self._call = call
         self._flow = _flow(call, surroundings)  # knows nothing of the stream, so that dropping this ends it
 
@@ -186,12 +221,14 @@ class ResultStream(Generator[Any, None, None]):
         self._call.leave()
 
 
-def _flow(call: Call, surroundings: _Surroundings | threading.Thread) -> Generator[Any, None, None]:
+def _flow(call: Call, surroundings: _Surroundings | _Driver) -> Generator[Any, None, None]:
     __tracebackhide__ = True
-    if isinstance(surroundings, threading.Thread):
+    if isinstance(surroundings, _Driver):
         for part in call.results():
             yield from part
         surroundings.join()  # all is delivered: it only says so, before the caller goes on
+        if surroundings.late is not None:
+            raise surroundings.late
         return
     with surroundings:
         for part in call.results():

@@ -6,6 +6,7 @@ nothing that it has not read.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.core.actions import Fault
@@ -112,9 +113,6 @@ def _noted(exception: BaseException, fault: Fault) -> BaseException:
     """Add which task it was, as a note (PEP 678; on Python 3.10 the attribute alone)."""
     tries = "" if fault.attempts == 1 else f", attempt {fault.attempts}"
     note = f"raised by task {fault.index}: {fault.call}{tries}"
-    notes = [*getattr(exception, "__notes__", ()), note]
-    try:
-        object.__setattr__(exception, "__notes__", notes)
-    except AttributeError:  # an exception with slots and no dict
-        return exception
+    with suppress(Exception):  # it may have slots and no dict, or attributes with ideas of their own
+        object.__setattr__(exception, "__notes__", [*(getattr(exception, "__notes__", None) or ()), note])
     return exception
