@@ -105,7 +105,8 @@ class Routes:
         return left
 
     def _stop(self, actions: list[Abort | Kill | Finish]) -> None:
-        for action in actions:
+        action, *others = actions
+        try:
             if isinstance(action, Abort):
                 self._session.abort()
             elif isinstance(action, Kill):
@@ -114,3 +115,6 @@ class Routes:
                 self.for_consumer.put(action)
                 if not self.shared:
                     self.for_driver.put(action)
+        finally:  # a session that raises keeps nobody waiting
+            if others:
+                self._stop(others)

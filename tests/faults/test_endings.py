@@ -8,6 +8,10 @@ import time
 
 import pytest
 
+from parallelcfg import Parallel, delayed
+from parallelcfg.backends import threads
+from parallelcfg.backends.workers import WorkerProcess
+
 BACKENDS = ["loky", "multiprocessing", "threading"]
 PROCESSES = ["loky", "multiprocessing"]
 
@@ -382,3 +386,34 @@ def test_main_without_guard_works_on_the_default_backend(start, tmp_path, covers
     code, output, errors = start("", "loky", str(script), ready=False).end()
     assert (code, output.strip(), errors) == (0, "[0, 2, 4, 6]", "")
     covers("no __main__ guard", "loky", "start")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, LookupError])
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_an_interrupted_submission_costs_no_worker(backend, error, monkeypatch):
+    """Ctrl-C, or what the handler of another signal raises: a limit of time, for example."""
+    kind = {"loky": WorkerProcess, "threading": threads._Thread}[backend]
+    begin, struck = kind.begin, []
+
+    def interrupted(self, assignment):
+        begin(self, assignment)
+        if len(struck) < 3:
+            struck.append(assignment)
+            raise error("by a signal")
+
+    def call(**keys):
+        run = Parallel(n_jobs=2, backend=backend, batch_size=1, **keys)
+        return run(delayed(abs)(-x) for x in range(8))
+
+    def five_times(**keys):  # new workers begin nothing in the thread that submits
+        for _ in range(5):
+            call(**keys)
+
+    call()
+    monkeypatch.setattr(kind, "begin", interrupted)
+    for keys in ({}, {"retries": 2}, {"on_error": "return"}):
+        before = len(struck)
+        with pytest.raises(error, match="by a signal"):
+            five_times(**keys)
+        assert len(struck) == before + 1
+    assert call() == list(range(8))
