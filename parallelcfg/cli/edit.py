@@ -10,8 +10,8 @@ import click
 
 from parallelcfg.cli.output import complete_keys, complete_values, echo
 from parallelcfg.config.context import explain
+from parallelcfg.config.discovery import project_file
 from parallelcfg.config.environ import NO_CONFIG, is_set
-from parallelcfg.config.files import project_file
 from parallelcfg.config.process import current, reload
 from parallelcfg.errors import ConfigError
 

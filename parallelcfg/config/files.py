@@ -1,4 +1,4 @@
-"""Configuration files: which ones count, what they hold, and whether to trust them.
+"""Configuration files: what they hold, and whether to trust them.
 
 A file is read once and kept with its text, so that positions of keys can be found later, when somebody asks.
 """
@@ -12,20 +12,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from parallelcfg.config import environ
 from parallelcfg.config.places import short_path
 from parallelcfg.config.spelling import too_deep
 from parallelcfg.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from parallelcfg.config.machine import Machine
+__all__ = ["PYPROJECT", "Document", "Store", "parse"]
 
-__all__ = ["Document", "Files", "Store", "discover", "parse", "project_file"]
-
-_NAME = "parallel.toml"
-_PYPROJECT = "pyproject.toml"
+#: The file that we share with other tools.
+PYPROJECT = "pyproject.toml"
 _PYPROJECT_TABLE = ("tool", "parallelcfg")
 _PLAINER = {"Cannot overwrite a value": "this key has a value already; say it once"}  # what tomli says
 _WORD = re.compile(r"[^\W\d][\w./-]*")
@@ -57,15 +54,6 @@ class Document(NamedTuple):
     table: Mapping[str, object] = MappingProxyType({})
     text: str = ""
     distrust: str = ""
-
-
-class Files:
-    """The files in force, lowest layer first, and what is wrong with them."""
-
-    def __init__(self) -> None:
-        self.documents: list[Document] = []
-        self.problems: list[Problem] = []
-        self.notices: list[Problem] = []
 
 
 class Store:
@@ -119,7 +107,7 @@ class Store:
             # Windows reports a folder as a denied permission
             reason = "is a folder, expected a TOML file" if os.path.isdir(file) else _reason(error)  # noqa: PTH112 - never raises
             return Problem(reason, layer, short_path(file, self._cwd))
-        if file.name == _PYPROJECT and layer == "project" and b"parallelcfg" not in content:
+        if file.name == PYPROJECT and layer == "project" and b"parallelcfg" not in content:
             return None  # other tools' business, be it broken or not
         parsed = parse(layer, file, content, self._cwd)
         if isinstance(parsed, Problem) or parsed is None:
@@ -145,7 +133,7 @@ def parse(layer: str, file: Path, content: bytes, cwd: Path) -> Document | Probl
     table = _parsed(layer, place, text)
     if isinstance(table, Problem):
         return table
-    root = _PYPROJECT_TABLE if file.name == _PYPROJECT else ()
+    root = _PYPROJECT_TABLE if file.name == PYPROJECT else ()
     for part in root:
         table = table.get(part) if isinstance(table, dict) else None
     if table is None:
@@ -197,99 +185,6 @@ def _plainer(message: str, rest: str) -> str:
             return f"write {word[0].lower()}"
         return f'text stands in quotes, "{word[0]}"'
     return _PLAINER.get(message, message[:1].lower() + message[1:])
-
-
-def discover(machine: Machine, store: Store) -> Files:
-    """Find and read the files in force on a machine.
-
-    Parameters
-    ----------
-    machine : Machine
-        The machine.
-    store : Store
-        Where files are kept that were read before.
-    """
-    files = Files()
-    skip = environ.is_set(machine.environ, environ.NO_CONFIG)
-    system = _admit(files, store.get("system", machine.system_file))
-    if system is not None and skip:
-        limits = {name: system.table[name] for name in ("max_jobs", "locked") if name in system.table}
-        system = system._replace(table=limits)
-    explicit = machine.environ.get(environ.CONFIG, "")
-    found = [system, None if skip else _user(files, store, machine)]
-    if skip:
-        pass
-    elif explicit:
-        found.append(_explicit(files, store, machine.cwd / Path(explicit).expanduser()))
-    else:
-        found.append(_project(files, store, machine))
-    files.documents += [_trusted(one) if one.layer != "project" or explicit else one for one in found if one]
-    return files
-
-
-def _trusted(document: Document) -> Document:
-    """The document as one that somebody in charge has named or put in its place."""
-    return document._replace(distrust="")
-
-
-def _admit(files: Files, read: Document | Problem | None) -> Document | None:
-    if isinstance(read, Problem):
-        files.problems.append(read)
-        return None
-    return read
-
-
-def _user(files: Files, store: Store, machine: Machine) -> Document | None:
-    """The user's file. In a folder that this process may not enter it is another user's, as after ``su``."""
-    read = store.get("user", machine.user_file)
-    if isinstance(read, Problem) and not os.access(machine.user_file.parent, os.X_OK):
-        files.notices.append(read)
-        return None
-    return _admit(files, read)
-
-
-def _explicit(files: Files, store: Store, file: Path) -> Document | None:
-    read = store.get("project", file)
-    if read is None:
-        missing = f"no file {file}" if not file.exists() else f"{file} has no [tool.parallelcfg]"
-        place = f"environment variable {environ.CONFIG}={os.fspath(file)!r}"
-        files.problems.append(
-            Problem(f"{missing}; name one that exists, or unset the variable", "environment", place)
-        )
-    return _admit(files, read)
-
-
-def _project(files: Files, store: Store, machine: Machine) -> Document | None:
-    """The project's file: the nearest one from the working directory upwards."""
-    for folder in _upwards(machine):
-        own, shared = store.get("project", folder / _NAME), store.get("project", folder / _PYPROJECT)
-        if own is not None and isinstance(shared, Document):
-            masked = ", ".join(shared.table) or "no keys"
-            message = f"[tool.parallelcfg] is ignored, {_NAME} beside it wins (masked: {masked}); keep one"
-            files.notices.append(Problem(message, "project", short_path(shared.file, machine.cwd)))
-        if own is not None or shared is not None:
-            return _admit(files, own if own is not None else shared)
-    return None
-
-
-def project_file(machine: Machine) -> Path | None:
-    """The project's file that is in force, or would be if it were valid; None where there is none."""
-    explicit = machine.environ.get(environ.CONFIG, "")
-    if explicit:
-        return machine.cwd / Path(explicit).expanduser()
-    store = Store(machine.cwd, None)
-    for folder in _upwards(machine):
-        for name in (_NAME, _PYPROJECT):
-            if store.get("project", folder / name) is not None:
-                return folder / name
-    return None
-
-
-def _upwards(machine: Machine) -> Iterator[Path]:
-    for folder in (machine.cwd, *machine.cwd.parents):
-        yield folder
-        if folder == machine.home or (folder / ".git").exists():
-            return
 
 
 def _reason(error: Exception) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from parallelcfg.config import environ, files
+from parallelcfg.config import environ
+from parallelcfg.config.discovery import Files, discover
 from parallelcfg.config.documents import document_layers
 from parallelcfg.config.entries import Checked, Entry, check, problem
+from parallelcfg.config.files import Store
 from parallelcfg.config.keys import KEYS
 from parallelcfg.config.layers import split
 from parallelcfg.config.places import Reader
@@ -18,6 +20,7 @@ from parallelcfg.errors import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from parallelcfg.config.files import Document
     from parallelcfg.config.machine import Machine
     from parallelcfg.config.snapshot import Sourced
 
@@ -46,7 +49,7 @@ class Seen(NamedTuple):
 class Gathered:
     """Every layer outside of the code, lowest first, and what is wrong with them."""
 
-    def __init__(self, found: files.Files, seen: Seen) -> None:
+    def __init__(self, found: Files, seen: Seen) -> None:
         self.seen = seen
         self.layers: list[Checked] = []
         self.problems = [*found.problems]
@@ -64,7 +67,7 @@ class Surroundings:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self._store = files.Store(machine.cwd, machine.uid)
+        self._store = Store(machine.cwd, machine.uid)
         self.reader = Reader(machine.cwd, self._store.text)
         self._variables: dict[environ.Variable, Checked] = {}
 
@@ -83,7 +86,7 @@ class Surroundings:
         """Read and check every layer."""
         raw = _raw(self.machine.environ).copy()
         environment = _taken(self.machine.environ)
-        found = files.discover(self.machine, self._store)
+        found = discover(self.machine, self._store)
         variables, unknown = environ.read(environment, KEYS, _TABLES)
         texts = (*(one.text for one in found.documents), *(one.text for one in variables))
         gathered = Gathered(found, Seen(raw, expands=any("$" in text for text in texts)))
@@ -103,9 +106,9 @@ class Surroundings:
             self._store.forget()  # whoever mends a file need not tell
         return gathered
 
-    def documents(self) -> list[files.Document]:
+    def documents(self) -> list[Document]:
         """The files in force, lowest layer first."""
-        return files.discover(self.machine, self._store).documents
+        return discover(self.machine, self._store).documents
 
     def _variable(self, variable: environ.Variable) -> Checked:
         """A variable as a layer of its own, so that one which masks another shadows it; parsed once."""
@@ -143,7 +146,7 @@ def _ours(raw: Mapping[object, object]) -> dict[object, object]:
 
 
 def _unknown_profiles(
-    selected: list[str], documents: list[files.Document], environment: Mapping[str, str]
+    selected: list[str], documents: list[Document], environment: Mapping[str, str]
 ) -> list[Problem]:
     tables = [document.table.get("profiles") for document in documents]
     known = sorted({name for table in tables if isinstance(table, dict) for name in table})
