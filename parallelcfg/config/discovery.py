@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parallelcfg.config import environ
-from parallelcfg.config.files import PYPROJECT, Document, Store
+from parallelcfg.config.files import PYPROJECT, Document, Store, Unread
 from parallelcfg.config.places import short_path
 from parallelcfg.errors import Problem
 
@@ -46,16 +46,32 @@ def discover(machine: Machine, store: Store) -> Files:
     if system is not None and skip:
         limits = {name: system.table[name] for name in ("max_jobs", "locked") if name in system.table}
         system = system._replace(table=limits)
-    explicit = machine.environ.get(environ.CONFIG, "")
     found = [system, None if skip else _user(files, store, machine)]
+    explicit = _named(machine)
     if skip:
         pass
-    elif explicit:
-        found.append(_explicit(files, store, machine.cwd / Path(explicit).expanduser()))
+    elif explicit is not None:
+        found.append(_explicit(files, store, explicit))
     else:
-        found.append(_project(files, store, machine))
+        nearest = _nearest(files, store, machine)
+        found.append(None if nearest is None else _admit(files, nearest[1]))
     files.documents += [_trusted(one) if one.layer != "project" or explicit else one for one in found if one]
     return files
+
+
+def project_file(machine: Machine) -> Path | None:
+    """The project's file that is in force, or would be if it were valid; None where there is none."""
+    explicit = _named(machine)
+    if explicit is not None:
+        return explicit
+    nearest = _nearest(Files(), Store(machine.cwd, None), machine)
+    return None if nearest is None else nearest[0]
+
+
+def _named(machine: Machine) -> Path | None:
+    """The file that ``PARALLEL_CONFIG`` names."""
+    explicit = machine.environ.get(environ.CONFIG, "")
+    return machine.cwd / Path(explicit).expanduser() if explicit else None
 
 
 def _trusted(document: Document) -> Document:
@@ -71,16 +87,15 @@ def _admit(files: Files, read: Document | Problem | None) -> Document | None:
 
 
 def _user(files: Files, store: Store, machine: Machine) -> Document | None:
-    """The user's file. In a folder that this process may not enter it is another user's, as after ``su``."""
     read = store.get("user", machine.user_file)
-    if isinstance(read, Problem) and not os.access(machine.user_file.parent, os.X_OK):
+    if isinstance(read, Unread) and _is_closed(machine.user_dir):
         files.notices.append(read)
         return None
     return _admit(files, read)
 
 
 def _explicit(files: Files, store: Store, file: Path) -> Document | None:
-    read = store.get("project", file)
+    read = store.get("project", file, named=True)
     if read is None:
         missing = f"no file {file}" if not file.exists() else f"{file} has no [tool.parallelcfg]"
         place = f"environment variable {environ.CONFIG}={os.fspath(file)!r}"
@@ -90,34 +105,47 @@ def _explicit(files: Files, store: Store, file: Path) -> Document | None:
     return _admit(files, read)
 
 
-def _project(files: Files, store: Store, machine: Machine) -> Document | None:
-    """The project's file: the nearest one from the working directory upwards."""
-    for folder in _upwards(machine):
+def _nearest(files: Files, store: Store, machine: Machine) -> tuple[Path, Document | Problem] | None:
+    """The nearest project file from the working directory upwards, and what it holds."""
+    for folder in _upwards(files, machine):
         own, shared = store.get("project", folder / _NAME), store.get("project", folder / PYPROJECT)
-        if own is not None and isinstance(shared, Document):
-            masked = ", ".join(shared.table) or "no keys"
-            message = f"[tool.parallelcfg] is ignored, {_NAME} beside it wins (masked: {masked}); keep one"
-            files.notices.append(Problem(message, "project", short_path(shared.file, machine.cwd)))
-        if own is not None or shared is not None:
-            return _admit(files, own if own is not None else shared)
+        if own is not None:
+            if isinstance(shared, Document):
+                files.notices.append(_masked(shared, machine))
+            return folder / _NAME, own
+        if isinstance(shared, Unread):
+            files.notices.append(shared)  # most likely other tools' business
+        elif shared is not None:
+            return folder / PYPROJECT, shared
     return None
 
 
-def project_file(machine: Machine) -> Path | None:
-    """The project's file that is in force, or would be if it were valid; None where there is none."""
-    explicit = machine.environ.get(environ.CONFIG, "")
-    if explicit:
-        return machine.cwd / Path(explicit).expanduser()
-    store = Store(machine.cwd, None)
-    for folder in _upwards(machine):
-        for name in (_NAME, PYPROJECT):
-            if store.get("project", folder / name) is not None:
-                return folder / name
-    return None
+def _masked(shared: Document, machine: Machine) -> Problem:
+    masked = ", ".join(shared.table) or "no keys"
+    message = f"[tool.parallelcfg] is ignored, {_NAME} beside it wins (masked: {masked}); keep one"
+    return Problem(message, "project", short_path(shared.file, machine.cwd))
 
 
-def _upwards(machine: Machine) -> Iterator[Path]:
+def _upwards(files: Files, machine: Machine) -> Iterator[Path]:
+    """The folders where the project's file may stand, nearest first."""
+    passed = False
     for folder in (machine.cwd, *machine.cwd.parents):
-        yield folder
-        if folder == machine.home or (folder / ".git").exists():
+        if not _is_closed(folder):
+            yield folder
+        elif not passed:
+            passed = True
+            message = "may not be entered, so no configuration is sought in it"
+            files.notices.append(Problem(message, "project", str(folder)))
+        if folder == machine.home or os.path.exists(folder / ".git"):  # noqa: PTH110 - never raises
             return
+
+
+def _is_closed(folder: Path) -> bool:
+    """Whether this process may not look for files in a folder: it is another user's, as after ``su``."""
+    try:
+        (folder / _NAME).lstat()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False

@@ -19,7 +19,7 @@ from parallelcfg.errors import Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PYPROJECT", "Document", "Store", "parse"]
+__all__ = ["PYPROJECT", "Document", "Store", "Unread", "parse"]
 
 #: The file that we share with other tools.
 PYPROJECT = "pyproject.toml"
@@ -56,6 +56,12 @@ class Document(NamedTuple):
     distrust: str = ""
 
 
+class Unread(Problem):
+    """A file that is there, or may be, and can't be read."""
+
+    __slots__ = ()
+
+
 class Store:
     """Files by path, each read once.
 
@@ -70,13 +76,23 @@ class Store:
     def __init__(self, cwd: Path, uid: int | None) -> None:
         self._cwd = cwd
         self._uid = uid
-        self._read: dict[tuple[str, Path], Document | Problem | None] = {}
+        self._read: dict[tuple[str, Path, bool], Document | Problem | None] = {}
 
-    def get(self, layer: str, file: Path) -> Document | Problem | None:
-        """The document; a problem where it can't be read; None where it is not there or not ours."""
-        at = (layer, file)
+    def get(self, layer: str, file: Path, *, named: bool = False) -> Document | Problem | None:
+        """The document; a problem where it can't be read; None where it is not there or not ours.
+
+        Parameters
+        ----------
+        layer : str
+            The layer that it belongs to.
+        file : Path
+            Where it stands.
+        named : bool
+            Somebody has named it, so that it may be a pipe, as in ``PARALLEL_CONFIG=<(...)``.
+        """
+        at = (layer, file, named)
         if at not in self._read:
-            self._read[at] = self._load(layer, file)
+            self._read[at] = self._load(layer, file, named=named)
         return self._read[at]
 
     def forget(self) -> None:
@@ -89,24 +105,20 @@ class Store:
             if isinstance(read, Document) and str(read.file) == file:
                 return read.text
         try:
-            text = Path(file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+            text = _content(Path(file), named=False)[0].decode("utf-8")
+        except (OSError, ValueError):
             return ""  # a task on another host explains what its caller's files said
         return "" if isinstance(_parsed("", file, text), Problem) else text
 
-    def _load(self, layer: str, file: Path) -> Document | Problem | None:
+    def _load(self, layer: str, file: Path, *, named: bool) -> Document | Problem | None:
         try:
-            with file.open("rb") as stream:
-                status = os.fstat(stream.fileno())
-                content = stream.read(_LARGEST + 1)
+            content, status = _content(file, named=named)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except IsADirectoryError:
-            return Problem("is a folder, expected a TOML file", layer, short_path(file, self._cwd))
         except (OSError, ValueError) as error:
             # Windows reports a folder as a denied permission
             reason = "is a folder, expected a TOML file" if os.path.isdir(file) else _reason(error)  # noqa: PTH112 - never raises
-            return Problem(reason, layer, short_path(file, self._cwd))
+            return Unread(reason, layer, short_path(file, self._cwd))
         if file.name == PYPROJECT and layer == "project" and b"parallelcfg" not in content:
             return None  # other tools' business, be it broken or not
         parsed = parse(layer, file, content, self._cwd)
@@ -122,6 +134,19 @@ class Store:
         if status.st_mode & stat.S_IWOTH:
             return "everybody may write to it (chmod o-w ends that)"
         return ""
+
+
+def _content(file: Path, *, named: bool) -> tuple[bytes, os.stat_result]:
+    """A file's content, and its status. Whoever may write beside a program could have it wait for a pipe."""
+    with open(file, "rb", opener=None if named else _without_waiting) as stream:
+        status = os.fstat(stream.fileno())
+        if not named and not stat.S_ISREG(status.st_mode):
+            raise OSError("it is no regular file")
+        return stream.read(_LARGEST + 1), status
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse(layer: str, file: Path, content: bytes, cwd: Path) -> Document | Problem | None:

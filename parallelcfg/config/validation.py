@@ -63,7 +63,7 @@ def _raised(check: Callable[[], object]) -> Sequence[Problem]:
 
 def problems_of_file(file: Path, layer: str) -> list[Problem]:
     """The problems of one file, taken as a file of the given layer."""
-    read = files.Store(current().resolver.machine.cwd, None).get(layer, file)
+    read = files.Store(current().resolver.machine.cwd, None).get(layer, file, named=True)
     if isinstance(read, Problem):
         return [read]
     if read is None:

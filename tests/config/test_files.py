@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -289,21 +290,80 @@ def test_none_is_null_in_toml(world):
     assert (config.max_nbytes, config.mmap_mode, config.backends["dask"]["address"]) == (None, None, None)
 
 
+def deny(monkeypatch, *denied):
+    """Have the system refuse to open these files and whatever stands in these folders, to root too."""
+
+    def refused(call, *, for_files=True):
+        def wrapped(path, *args, **kwargs):
+            above = [Path(path), *Path(path).parents]
+            if any(one in above and (for_files or one != above[0]) for one in denied):
+                raise PermissionError(13, "Permission denied", str(path))
+            return call(path, *args, **kwargs)
+
+        return wrapped
+
+    monkeypatch.setattr(os, "open", refused(os.open))
+    monkeypatch.setattr(type(denied[0]), "lstat", refused(type(denied[0]).lstat, for_files=False))
+
+
 def test_a_users_folder_that_may_not_be_entered_is_another_users(world, monkeypatch):
     file = world.write("user", "n_jobs = 3")
-
-    def denied(path, *args, **kwargs):
-        if path == file:
-            raise PermissionError(13, "Permission denied", str(path))
-        return opened(path, *args, **kwargs)
-
-    opened = type(file).open
-    monkeypatch.setattr(type(file), "open", denied)
-    assert "can't be read: Permission denied" in world.problems()  # its owner is to mend it
-    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (file.parent, os.X_OK))
+    with monkeypatch.context() as patch:
+        deny(patch, file)
+        assert "can't be read: Permission denied" in world.problems()  # its owner is to mend it
+    deny(monkeypatch, file.parent)
     context.reload()
     with pytest.warns(ConfigWarning, match="can't be read: Permission denied"):
         assert get_config().n_jobs is None
+
+
+def test_folders_that_may_not_be_entered_are_passed_over_with_one_notice(world, monkeypatch):
+    world.write("home/repo/sub/parallel.toml", "n_jobs = 2")
+    world.write("home/repo/sub/deeper/parallel.toml", "n_jobs = 1")
+    world.write("project", "n_jobs = 3")
+    closed = world.root / "home/repo/sub"
+    deny(monkeypatch, closed)
+    with (
+        context.using_machine(replace(world.machine, cwd=closed / "deeper")),
+        pytest.warns(ConfigWarning) as caught,
+    ):
+        assert get_config().n_jobs == 3
+    assert [str(one.message) for one in caught] == [
+        f"{closed}/deeper: may not be entered, so no configuration is sought in it"
+    ]
+
+
+def test_a_pyproject_that_can_not_be_read_does_not_end_the_search(world, monkeypatch):
+    file = world.write("home/repo/sub/pyproject.toml", "[tool.parallelcfg]\nn_jobs = 2")
+    world.write("project", "n_jobs = 3")
+    deny(monkeypatch, file)
+    with (
+        context.using_machine(replace(world.machine, cwd=file.parent)),
+        pytest.warns(ConfigWarning, match=r"^pyproject.toml: can't be read: Permission denied$"),
+    ):
+        assert get_config().n_jobs == 3
+
+
+def test_a_folder_named_pyproject_is_no_concern_beyond_a_notice(world):
+    (world.root / "home/repo/pyproject.toml").mkdir()
+    with pytest.warns(ConfigWarning, match="pyproject.toml: is a folder, expected a TOML file"):
+        assert get_config().n_jobs is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_that_is_found_is_a_problem_and_not_waited_for(world):
+    os.mkfifo(world.root / "home/repo/parallel.toml")
+    assert "parallel.toml: can't be read: it is no regular file" in world.problems()
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="descriptors have no names")
+def test_a_pipe_that_is_named_is_read(world):
+    read, write = os.pipe()
+    os.write(write, b"n_jobs = 3")
+    os.close(write)
+    world.environ["PARALLEL_CONFIG"] = f"/dev/fd/{read}"
+    assert get_config().n_jobs == 3
+    os.close(read)
 
 
 def test_whoever_mends_a_file_need_not_tell(world):
