@@ -112,8 +112,8 @@ def _target(*, user: bool, project: bool, file: Path | None) -> tuple[Path, str]
     if user:
         return machine.user_file, "user"
     if file is None:
-        return project_file(machine) or machine.cwd / "parallel.toml", "project"
-    target = machine.cwd / file
+        return project_file(machine) or machine.here / "parallel.toml", "project"
+    target = machine.here / file
     if not target.parent.is_dir():
         raise click.UsageError(f"no folder {str(file.parent)!r}")
     return target, "system" if target == machine.system_file else "project"
@@ -130,7 +130,7 @@ def init_command(pyproject: bool) -> None:
     from parallelcfg.config.schema import example
 
     machine = current().resolver.machine
-    folder, before = machine.cwd, project_file(machine)
+    folder, before = machine.here, project_file(machine)
     own, shared = folder / "parallel.toml", folder / "pyproject.toml"
     if pyproject and before == own:
         click.echo(f"note: {before} beside it wins; keep one of them", err=True)

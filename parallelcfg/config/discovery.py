@@ -47,7 +47,7 @@ def discover(machine: Machine, store: Store) -> Files:
         limits = {name: system.table[name] for name in ("max_jobs", "locked") if name in system.table}
         system = system._replace(table=limits)
     found = [system, None if skip else _user(files, store, machine)]
-    explicit = _named(machine)
+    explicit = _named(machine, store.cwd)
     if skip:
         pass
     elif explicit is not None:
@@ -61,17 +61,18 @@ def discover(machine: Machine, store: Store) -> Files:
 
 def project_file(machine: Machine) -> Path | None:
     """The project's file that is in force, or would be if it were valid; None where there is none."""
-    explicit = _named(machine)
+    store = Store(machine.here, None)
+    explicit = _named(machine, store.cwd)
     if explicit is not None:
         return explicit
-    nearest = _nearest(Files(), Store(machine.cwd, None), machine)
+    nearest = _nearest(Files(), store, machine)
     return None if nearest is None else nearest[0]
 
 
-def _named(machine: Machine) -> Path | None:
+def _named(machine: Machine, start: Path) -> Path | None:
     """The file that ``PARALLEL_CONFIG`` names."""
     explicit = machine.environ.get(environ.CONFIG, "")
-    return machine.cwd / Path(explicit).expanduser() if explicit else None
+    return start / Path(explicit).expanduser() if explicit else None
 
 
 def _trusted(document: Document) -> Document:
@@ -107,11 +108,11 @@ def _explicit(files: Files, store: Store, file: Path) -> Document | None:
 
 def _nearest(files: Files, store: Store, machine: Machine) -> tuple[Path, Document | Problem] | None:
     """The nearest project file from the working directory upwards, and what it holds."""
-    for folder in _upwards(files, machine):
+    for folder in _upwards(files, store.cwd, machine.home):
         own, shared = store.get("project", folder / _NAME), store.get("project", folder / PYPROJECT)
         if own is not None:
             if isinstance(shared, Document):
-                files.notices.append(_masked(shared, machine))
+                files.notices.append(_masked(shared, store.cwd))
             return folder / _NAME, own
         if isinstance(shared, Unread):
             files.notices.append(shared)  # most likely other tools' business
@@ -120,23 +121,23 @@ def _nearest(files: Files, store: Store, machine: Machine) -> tuple[Path, Docume
     return None
 
 
-def _masked(shared: Document, machine: Machine) -> Problem:
+def _masked(shared: Document, cwd: Path) -> Problem:
     masked = ", ".join(shared.table) or "no keys"
     message = f"[tool.parallelcfg] is ignored, {_NAME} beside it wins (masked: {masked}); keep one"
-    return Problem(message, "project", short_path(shared.file, machine.cwd))
+    return Problem(message, "project", short_path(shared.file, cwd))
 
 
-def _upwards(files: Files, machine: Machine) -> Iterator[Path]:
+def _upwards(files: Files, start: Path, home: Path) -> Iterator[Path]:
     """The folders where the project's file may stand, nearest first."""
     passed = False
-    for folder in (machine.cwd, *machine.cwd.parents):
+    for folder in (start, *start.parents):
         if not _is_closed(folder):
             yield folder
         elif not passed:
             passed = True
             message = "may not be entered, so no configuration is sought in it"
             files.notices.append(Problem(message, "project", str(folder)))
-        if folder == machine.home or os.path.exists(folder / ".git"):  # noqa: PTH110 - never raises
+        if folder == home or os.path.exists(folder / ".git"):  # noqa: PTH110 - never raises
             return
 
 

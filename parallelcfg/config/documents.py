@@ -73,13 +73,9 @@ def _group(
     checked = check(kept, machine, reader)
     names = ", ".join(join((*path, *entry.path)) for entry in risky)
     skipped = f"profile {path[1]!r}, which sets {names}," if path else names
-    message = (
-        f"{skipped} skipped: {document.distrust}; if you trust the file, "
-        f"set {environ.CONFIG}={short_path(str(document.file), machine.cwd)}"
-    )
-    checked.notices.append(
-        Problem(message, document.layer, short_path(str(document.file), machine.cwd), names)
-    )
+    file = short_path(document.file, reader.cwd)
+    message = f"{skipped} skipped: {document.distrust}; if you trust the file, set {environ.CONFIG}={file}"
+    checked.notices.append(Problem(message, document.layer, file, names))
     return checked
 
 

@@ -16,6 +16,7 @@ from parallelcfg.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from parallelcfg.config.keys import Key
     from parallelcfg.config.machine import Machine
@@ -144,8 +145,14 @@ def _absolute(text: str, origin: Origin, machine: Machine) -> str:
         expanded = f"{machine.home}{expanded[1:]}"
     elif expanded.startswith("~"):
         expanded = os.path.expanduser(expanded)  # noqa: PTH111 - keeps an unknown ~name, Path raises
-    folder = os.path.dirname(origin.file) if origin.path and origin.file else machine.cwd  # noqa: PTH120 - text in, text out, in a fifth of the time
-    return os.path.normpath(os.path.join(folder, expanded))  # noqa: PTH118 - as above
+    return os.path.normpath(os.path.join(_start(expanded, origin, machine), expanded))  # noqa: PTH118 - text in, text out, in a fifth of the time
+
+
+def _start(path: str, origin: Origin, machine: Machine) -> str | Path:
+    """Where a path starts: at the file that says it, else in the working folder of today."""
+    if origin.path and origin.file:
+        return os.path.dirname(origin.file)  # noqa: PTH120 - as above
+    return "" if os.path.isabs(path) else machine.here  # noqa: PTH117 - as above
 
 
 def _unknown(entry: Entry, reader: Reader) -> Problem:

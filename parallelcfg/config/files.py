@@ -68,13 +68,13 @@ class Store:
     Parameters
     ----------
     cwd : Path
-        Problems say paths relative to it.
+        The folder where the search for the project's file starts; problems say paths relative to it.
     uid : int or None
         The user on whose behalf files are read; see `Machine`.
     """
 
     def __init__(self, cwd: Path, uid: int | None) -> None:
-        self._cwd = cwd
+        self.cwd = cwd
         self._uid = uid
         self._read: dict[tuple[str, Path, bool], Document | Problem | None] = {}
 
@@ -118,10 +118,10 @@ class Store:
         except (OSError, ValueError) as error:
             # Windows reports a folder as a denied permission
             reason = "is a folder, expected a TOML file" if os.path.isdir(file) else _reason(error)  # noqa: PTH112 - never raises
-            return Unread(reason, layer, short_path(file, self._cwd))
+            return Unread(reason, layer, short_path(file, self.cwd))
         if file.name == PYPROJECT and layer == "project" and b"parallelcfg" not in content:
             return None  # other tools' business, be it broken or not
-        parsed = parse(layer, file, content, self._cwd)
+        parsed = parse(layer, file, content, self.cwd)
         if isinstance(parsed, Problem) or parsed is None:
             return parsed
         return parsed._replace(distrust=self._distrust(status))

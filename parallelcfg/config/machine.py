@@ -47,8 +47,8 @@ class Machine:
     ----------
     environ : mapping
         The environment.
-    cwd : Path
-        The folder where the search for the project file starts.
+    cwd : Path or None
+        The working folder; None means the process's own, whichever that is at the time.
     home : Path
         The user's home: what ``~`` means, and where the search ends.
     system_dir, user_dir : Path
@@ -58,11 +58,16 @@ class Machine:
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    cwd: Path = field(default_factory=Path.cwd)
+    cwd: Path | None = None
     home: Path = field(default_factory=Path.home)
     system_dir: Path = field(default_factory=_system_dir)
     user_dir: Path = field(default_factory=_user_dir)
     uid: int | None = field(default_factory=_uid)
+
+    @property
+    def here(self) -> Path:
+        """The working folder as it is now: where relative paths in code and variables start."""
+        return Path.cwd() if self.cwd is None else self.cwd
 
     @property
     def system_file(self) -> Path:

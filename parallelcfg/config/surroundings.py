@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from parallelcfg.config import environ
@@ -19,6 +20,7 @@ from parallelcfg.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from parallelcfg.config.files import Document
     from parallelcfg.config.machine import Machine
@@ -40,10 +42,13 @@ class Seen(NamedTuple):
         All variables, as the system keeps them.
     expands : bool
         Whether any of them may matter, and not only those of our names: values name some with a dollar sign.
+    here : Path or None
+        The working folder, where a variable's relative path starts; None if there is no such variable.
     """
 
     raw: Mapping[object, object]
     expands: bool
+    here: Path | None
 
 
 class Gathered:
@@ -67,20 +72,23 @@ class Surroundings:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self._store = Store(machine.cwd, machine.uid)
-        self.reader = Reader(machine.cwd, self._store.text)
+        self._store = Store(machine.here, machine.uid)
+        self.reader = Reader(self._store.cwd, self._store.text)
         self._variables: dict[environ.Variable, Checked] = {}
 
     def still(self, seen: Seen) -> Seen | None:
         """The same if the environment is as it was; None where variables that matter are others.
 
-        Where others are, which are of no account, it is what to compare with next time, to be quick.
+        They are, too, where a relative path starts in another working folder. Where others are, which are of
+        no account, it is what to compare with next time, to be quick.
         """
+        if seen.here is not None and seen.here != self.machine.here:
+            return None
         now = _raw(self.machine.environ)
         if now == seen.raw:
             return seen
         now = now.copy()
-        return None if seen.expands or _ours(now) != _ours(seen.raw) else Seen(now, expands=False)
+        return None if seen.expands or _ours(now) != _ours(seen.raw) else seen._replace(raw=now)
 
     def gather(self) -> Gathered:
         """Read and check every layer."""
@@ -89,7 +97,8 @@ class Surroundings:
         found = discover(self.machine, self._store)
         variables, unknown = environ.read(environment, KEYS, _TABLES)
         texts = (*(one.text for one in found.documents), *(one.text for one in variables))
-        gathered = Gathered(found, Seen(raw, expands=any("$" in text for text in texts)))
+        here = self.machine.here if any(map(_is_relative, variables)) else None
+        gathered = Gathered(found, Seen(raw, any("$" in text for text in texts), here))
         selected = [name.strip() for name in environment.get(environ.PROFILE, "").split(",") if name.strip()]
         for document in found.documents:
             gathered.layers += document_layers(document, selected, self.machine, self.reader)
@@ -117,9 +126,14 @@ class Surroundings:
             return known
         origin = Origin("environment", variable=variable.name)
         checked = check([Entry(variable.path, variable.text, origin)], self.machine, self.reader)
-        if not checked.problems and "$" not in variable.text:
+        if not (checked.problems or "$" in variable.text or _is_relative(variable)):
             self._variables[variable] = checked
         return checked
+
+
+def _is_relative(variable: environ.Variable) -> bool:
+    """Whether the working folder may decide on what a variable means."""
+    return KEYS[variable.path[0]].is_path and not os.path.isabs(variable.text)  # noqa: PTH117 - in a tenth of the time
 
 
 def _taken(environment: Mapping[str, str]) -> dict[str, str]:

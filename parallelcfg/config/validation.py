@@ -63,19 +63,19 @@ def _raised(check: Callable[[], object]) -> Sequence[Problem]:
 
 def problems_of_file(file: Path, layer: str) -> list[Problem]:
     """The problems of one file, taken as a file of the given layer."""
-    read = files.Store(current().resolver.machine.cwd, None).get(layer, file, named=True)
+    read = files.Store(current().resolver.machine.here, None).get(layer, file, named=True)
     if isinstance(read, Problem):
         return [read]
     if read is None:
         missing = "no such file" if not file.exists() else "has no [tool.parallelcfg]"
-        return [Problem(missing, layer, short_path(file, current().resolver.machine.cwd))]
+        return [Problem(missing, layer, short_path(file, current().resolver.machine.here))]
     reader = _reader(read)
     return _problems(read) + unknown_backends((one.layer for one in _layers(read, reader)), reader)
 
 
 def problems_of_content(file: Path, layer: str, content: bytes) -> list[Problem]:
     """The problems that a file would have with this content."""
-    parsed = files.parse(layer, file, content, current().resolver.machine.cwd)
+    parsed = files.parse(layer, file, content, current().resolver.machine.here)
     if isinstance(parsed, Problem):
         return [parsed]
     return [] if parsed is None else _problems(parsed)
@@ -93,7 +93,7 @@ def _problems(document: files.Document) -> list[Problem]:
 
 
 def _reader(document: files.Document) -> Reader:
-    return Reader(current().resolver.machine.cwd, lambda _: document.text)
+    return Reader(current().resolver.machine.here, lambda _: document.text)
 
 
 def _layers(document: files.Document, reader: Reader) -> list[Checked]:

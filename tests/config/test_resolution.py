@@ -129,6 +129,25 @@ def test_paths_start_at_the_place_that_says_them(world):
     assert get_config(trace=world.root / "t.json").trace == str(world.root / "t.json")
 
 
+def test_relative_paths_of_code_and_variables_start_in_the_working_folder_of_the_moment(world, monkeypatch):
+    world.write("project", "n_jobs = 2")
+    made_up = world.machine
+    machine = Machine(
+        environ=world.environ, home=made_up.home, system_dir=made_up.system_dir, user_dir=made_up.user_dir
+    )
+    first, second = world.root / "home/repo", world.root / "home"
+    world.environ["PARALLEL_TRACE"] = "run.json"
+    monkeypatch.chdir(first)
+    with context.using_machine(machine):
+        assert get_config().trace == str(first / "run.json")
+        monkeypatch.chdir(second)
+        config = get_config(temp_folder="scratch")
+        assert (config.trace, config.temp_folder) == (str(second / "run.json"), str(second / "scratch"))
+        assert config.n_jobs == 2  # files are found once
+        monkeypatch.chdir(first)
+        assert get_config().trace == str(first / "run.json")
+
+
 def test_a_variable_in_a_path_that_is_not_set_is_a_problem(world):
     world.write("project", 'temp_folder = "$SCRATCH/x"')
     assert "the environment variable SCRATCH in it is not set" in world.problems()
