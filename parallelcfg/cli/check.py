@@ -25,6 +25,8 @@ def validate_command(ctx: click.Context, files: tuple[Path, ...], system: bool, 
 
     Exits with 0, or with 1 and the problems on stderr. What is only a warning elsewhere is a problem here.
     """
+    from parallelcfg.config.places import absolute
+    from parallelcfg.config.process import current
     from parallelcfg.config.validation import problems_in_force, problems_of_file
 
     if system and not files:
@@ -32,8 +34,9 @@ def validate_command(ctx: click.Context, files: tuple[Path, ...], system: bool, 
             "--system is for files that are named; all layers in force know which they are"
         )
     problems: list[Problem] = []
+    here = current().resolver.machine.here
     for file in files:
-        problems += problems_of_file(file.absolute(), "system" if system else "project")
+        problems += problems_of_file(absolute(file, here), "system" if system else "project")
     if not files:
         problems = problems_in_force()
     if style == "json":

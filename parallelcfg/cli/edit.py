@@ -12,6 +12,7 @@ from parallelcfg.cli.output import complete_keys, complete_values, echo
 from parallelcfg.config.context import explain
 from parallelcfg.config.discovery import project_file
 from parallelcfg.config.environ import NO_CONFIG, is_set
+from parallelcfg.config.places import absolute
 from parallelcfg.config.process import current, reload
 from parallelcfg.errors import ConfigError
 
@@ -110,10 +111,12 @@ def _target(*, user: bool, project: bool, file: Path | None) -> tuple[Path, str]
         raise click.UsageError("--user, --project and --file exclude each other")
     machine = current().resolver.machine
     if user:
+        if machine.user_file is None:
+            raise ConfigError(["the home folder is not known, so there is no place for the user's file"])
         return machine.user_file, "user"
     if file is None:
-        return project_file(machine) or machine.here / "parallel.toml", "project"
-    target = machine.here / file
+        return project_file(machine) or absolute("parallel.toml", machine.here), "project"
+    target = absolute(file, machine.here)
     if not target.parent.is_dir():
         raise click.UsageError(f"no folder {str(file.parent)!r}")
     return target, "system" if target == machine.system_file else "project"
@@ -130,8 +133,8 @@ def init_command(pyproject: bool) -> None:
     from parallelcfg.config.schema import example
 
     machine = current().resolver.machine
-    folder, before = machine.here, project_file(machine)
-    own, shared = folder / "parallel.toml", folder / "pyproject.toml"
+    own, before = absolute("parallel.toml", machine.here), project_file(machine)
+    folder, shared = own.parent, own.with_name("pyproject.toml")
     if pyproject and before == own:
         click.echo(f"note: {before} beside it wins; keep one of them", err=True)
     elif before is not None and (before.parent in folder.parents or (before == shared and not pyproject)):

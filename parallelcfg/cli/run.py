@@ -17,7 +17,7 @@ from parallelcfg.cli.output import complete_values
 from parallelcfg.config.context import get_config
 from parallelcfg.config.keys import KEYS
 from parallelcfg.config.layers import split
-from parallelcfg.config.process import set_command_line
+from parallelcfg.config.process import current, set_command_line
 from parallelcfg.config.suggest import suggest
 from parallelcfg.errors import ConfigError
 from parallelcfg.integrations.joblib import install_from_environment
@@ -138,7 +138,8 @@ class Program:
     def _set_path(self) -> None:
         """Put in place what ``parallelcfg``'s own start has left as the first folder of imports."""
         if self.is_module:
-            first = str(Path.cwd())
+            here = current().resolver.machine.here
+            first = "" if here is None else str(here)
         else:
             first = "" if self.name == "-" else str(Path(self.name).resolve().parent)
         if not getattr(sys.flags, "safe_path", False):  # new in Python 3.11

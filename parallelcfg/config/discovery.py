@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parallelcfg.config import environ
 from parallelcfg.config.files import PYPROJECT, Document, Store, Unread
-from parallelcfg.config.places import short_path
+from parallelcfg.config.places import absolute, short_path
 from parallelcfg.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from parallelcfg.config.machine import Machine
 
@@ -69,10 +69,10 @@ def project_file(machine: Machine) -> Path | None:
     return None if nearest is None else nearest[0]
 
 
-def _named(machine: Machine, start: Path) -> Path | None:
+def _named(machine: Machine, start: Path | None) -> Path | None:
     """The file that ``PARALLEL_CONFIG`` names."""
     explicit = machine.environ.get(environ.CONFIG, "")
-    return start / Path(explicit).expanduser() if explicit else None
+    return absolute(os.path.expanduser(explicit), start) if explicit else None  # noqa: PTH111 - keeps an unknown ~name
 
 
 def _trusted(document: Document) -> Document:
@@ -88,8 +88,10 @@ def _admit(files: Files, read: Document | Problem | None) -> Document | None:
 
 
 def _user(files: Files, store: Store, machine: Machine) -> Document | None:
+    if machine.user_file is None:
+        return None
     read = store.get("user", machine.user_file)
-    if isinstance(read, Unread) and _is_closed(machine.user_dir):
+    if isinstance(read, Unread) and _is_closed(machine.user_file.parent):
         files.notices.append(read)
         return None
     return _admit(files, read)
@@ -121,14 +123,18 @@ def _nearest(files: Files, store: Store, machine: Machine) -> tuple[Path, Docume
     return None
 
 
-def _masked(shared: Document, cwd: Path) -> Problem:
+def _masked(shared: Document, cwd: Path | None) -> Problem:
     masked = ", ".join(shared.table) or "no keys"
     message = f"[tool.parallelcfg] is ignored, {_NAME} beside it wins (masked: {masked}); keep one"
     return Problem(message, "project", short_path(shared.file, cwd))
 
 
-def _upwards(files: Files, start: Path, home: Path) -> Iterator[Path]:
+def _upwards(files: Files, start: Path | None, home: Path | None) -> Iterator[Path]:
     """The folders where the project's file may stand, nearest first."""
+    if start is None:
+        message = "the working folder is gone, so no configuration is sought from there upwards"
+        files.notices.append(Problem(message, "project"))
+        return
     passed = False
     for folder in (start, *start.parents):
         if not _is_closed(folder):

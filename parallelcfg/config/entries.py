@@ -142,6 +142,8 @@ def _absolute(text: str, origin: Origin, machine: Machine) -> str:
 
     expanded = _VARIABLE.sub(expand, text)
     if expanded == "~" or expanded.startswith(("~/", "~\\")):
+        if machine.home is None:
+            raise ValueError("the home folder that ~ means is not known")
         expanded = f"{machine.home}{expanded[1:]}"
     elif expanded.startswith("~"):
         expanded = os.path.expanduser(expanded)  # noqa: PTH111 - keeps an unknown ~name, Path raises
@@ -152,7 +154,12 @@ def _start(path: str, origin: Origin, machine: Machine) -> str | Path:
     """Where a path starts: at the file that says it, else in the working folder of today."""
     if origin.path and origin.file:
         return os.path.dirname(origin.file)  # noqa: PTH120 - as above
-    return "" if os.path.isabs(path) else machine.here  # noqa: PTH117 - as above
+    if os.path.isabs(path):  # noqa: PTH117 - as above
+        return ""
+    here = machine.here
+    if here is None:
+        raise ValueError("the working folder that it starts in is gone")
+    return here
 
 
 def _unknown(entry: Entry, reader: Reader) -> Problem:

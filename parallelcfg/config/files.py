@@ -67,13 +67,14 @@ class Store:
 
     Parameters
     ----------
-    cwd : Path
-        The folder where the search for the project's file starts; problems say paths relative to it.
+    cwd : Path or None
+        The folder where the search for the project's file starts, unless it is gone; problems say paths
+        relative to it.
     uid : int or None
         The user on whose behalf files are read; see `Machine`.
     """
 
-    def __init__(self, cwd: Path, uid: int | None) -> None:
+    def __init__(self, cwd: Path | None, uid: int | None) -> None:
         self.cwd = cwd
         self._uid = uid
         self._read: dict[tuple[str, Path, bool], Document | Problem | None] = {}
@@ -149,7 +150,7 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def parse(layer: str, file: Path, content: bytes, cwd: Path) -> Document | Problem | None:
+def parse(layer: str, file: Path, content: bytes, cwd: Path | None) -> Document | Problem | None:
     """Turn a file's content into a document; None where it is a ``pyproject.toml`` without our table."""
     place = short_path(file, cwd)
     text = _decoded(layer, place, content)

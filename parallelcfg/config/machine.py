@@ -30,10 +30,18 @@ def _system_dir() -> Path:
     return site_config_path(_APP, appauthor=False)
 
 
-def _user_dir() -> Path:
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:  # a container's user has no entry in its passwd
+        return None
+
+
+def _user_dir() -> Path | None:
     if _ON_LINUX:  # https://specifications.freedesktop.org/basedir-spec; importing platformdirs takes 5 ms
-        said = os.environ.get("XDG_CONFIG_HOME", "").strip()
-        return (Path(said) if said else Path.home() / ".config") / _APP
+        said, home = os.environ.get("XDG_CONFIG_HOME", "").strip(), _home()
+        folder = Path(said) if said else home and home / ".config"
+        return folder and folder / _APP
     from platformdirs import user_config_path
 
     return user_config_path(_APP, appauthor=False)
@@ -49,25 +57,30 @@ class Machine:
         The environment.
     cwd : Path or None
         The working folder; None means the process's own, whichever that is at the time.
-    home : Path
-        The user's home: what ``~`` means, and where the search ends.
+    home : Path or None
+        The user's home: what ``~`` means, and where the search ends; None where nobody knows.
     system_dir, user_dir : Path
-        The folders of the system's and the user's ``parallel.toml``.
+        The folders of the system's and the user's ``parallel.toml``; without a home there may be no user's.
     uid : int or None
         The user on whose behalf files are read; None switches the check of owners off.
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     cwd: Path | None = None
-    home: Path = field(default_factory=Path.home)
+    home: Path | None = field(default_factory=_home)
     system_dir: Path = field(default_factory=_system_dir)
-    user_dir: Path = field(default_factory=_user_dir)
+    user_dir: Path | None = field(default_factory=_user_dir)
     uid: int | None = field(default_factory=_uid)
 
     @property
-    def here(self) -> Path:
-        """The working folder as it is now: where relative paths in code and variables start."""
-        return Path.cwd() if self.cwd is None else self.cwd
+    def here(self) -> Path | None:
+        """The working folder as it is now: where relative paths in code and variables start; None if gone."""
+        if self.cwd is not None:
+            return self.cwd
+        try:
+            return Path.cwd()
+        except OSError:
+            return None
 
     @property
     def system_file(self) -> Path:
@@ -75,6 +88,6 @@ class Machine:
         return self.system_dir / "parallel.toml"
 
     @property
-    def user_file(self) -> Path:
-        """The file of the user."""
-        return self.user_dir / "parallel.toml"
+    def user_file(self) -> Path | None:
+        """The file of the user, if there is a place for one."""
+        return self.user_dir and self.user_dir / "parallel.toml"

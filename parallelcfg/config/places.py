@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from parallelcfg.config.snapshot import Origin
 
-__all__ = ["Located", "Reader", "short_path"]
+__all__ = ["Located", "Reader", "absolute", "short_path"]
 
 
 class Located(NamedTuple):
@@ -38,13 +38,13 @@ class Reader(NamedTuple):
 
     Parameters
     ----------
-    cwd : Path
+    cwd : Path or None
         Paths below it are said relative to it.
     text : callable
         Gives the text of a configuration file; empty where it can't be read.
     """
 
-    cwd: Path
+    cwd: Path | None
     text: Callable[[str], str]
 
     def find(self, origin: Origin, *, value: bool = False) -> Located:
@@ -65,7 +65,14 @@ class Reader(NamedTuple):
         return Located(f"{file}:{place.line}:{place.column}", place.line, place.column, excerpt(text, place))
 
 
-def short_path(file: str | os.PathLike[str], cwd: Path) -> str:
+def absolute(file: str | os.PathLike[str], cwd: Path | None) -> Path:
+    """A path, completed by the working directory; as it is where that is gone."""
+    return Path(file) if cwd is None else cwd / file
+
+
+def short_path(file: str | os.PathLike[str], cwd: Path | None) -> str:
     """A path as people would say it: relative where it stands below the working directory."""
     path = Path(file)
-    return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else os.fspath(file)
+    if cwd is None or not path.is_relative_to(cwd):
+        return os.fspath(file)
+    return str(path.relative_to(cwd))

@@ -106,6 +106,13 @@ def test_set_writes_to_the_users_file_and_to_any_file(command):
     assert command("set", "n_jobs", "3", "--user", "--project").code == 2
 
 
+def test_set_tells_that_there_is_no_place_for_a_users_file(command):
+    with context.using_machine(dataclasses.replace(process.current().resolver.machine, user_dir=None)):
+        outcome = command("set", "--user", "n_jobs", "3")
+    assert outcome.code == 1
+    assert "the home folder is not known, so there is no place for the user's file" in outcome.err
+
+
 def test_set_writes_to_a_profile(command):
     assert command("set", "n_jobs", "2", "--profile", "night").code == 0
     command.environ["PARALLEL_PROFILE"] = "night"

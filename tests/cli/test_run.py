@@ -63,6 +63,24 @@ def test_a_module_runs_as_python_would_run_it(run, tmp_path):
     ]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a working folder can't be deleted there")
+def test_a_module_runs_where_the_working_folder_is_gone(tmp_path):
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "some.py").write_text("print('ran')")
+    path = os.pathsep.join([str(tmp_path / "modules"), *filter(None, sys.path)])
+    program = "import os; os.rmdir(os.getcwd()); from parallelcfg.cli import main; main()"
+    (tmp_path / "gone").mkdir()
+    outcome = subprocess.run(
+        [sys.executable, "-c", program, "run", "-m", "some"],
+        cwd=tmp_path / "gone",
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.stdout == "ran\n"
+
+
 def test_standard_input_runs_as_python_would_run_it(run):
     outcome = run("-", "a", stdin=PROGRAM)
     assert outcome.stdout.split("\n")[:4] == ["['-', 'a'] ", "9 set_config", "__main__ True", "[0, 2, 4]"]

@@ -67,6 +67,11 @@ def test_a_named_file_that_is_missing_is_a_problem(world):
     assert "nowhere.toml; name one that exists, or unset the variable" in text
 
 
+def test_a_named_file_of_an_unknown_user_is_missing(world):
+    world.environ["PARALLEL_CONFIG"] = "~nosuch/x.toml"
+    assert "~nosuch/x.toml; name one that exists, or unset the variable" in world.problems()
+
+
 def test_files_can_be_switched_off_except_for_limits(world):
     world.write("system", "verbose = 9\nmax_jobs = 5\n[locked]\nretries = 2")
     world.write("user", "n_jobs = 2")

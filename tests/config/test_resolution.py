@@ -27,6 +27,11 @@ from parallelcfg.config import context, process
 from parallelcfg.config.machine import Machine
 from parallelcfg.config.settings import ParallelSettings
 
+needs_posix = pytest.mark.skipif(
+    sys.platform in {"win32", "emscripten"},
+    reason="no users without a home, no deleted folders in use",
+)
+
 
 def test_without_layers_every_key_is_at_its_default(world):
     config = get_config()
@@ -146,6 +151,45 @@ def test_relative_paths_of_code_and_variables_start_in_the_working_folder_of_the
         assert config.n_jobs == 2  # files are found once
         monkeypatch.chdir(first)
         assert get_config().trace == str(first / "run.json")
+
+
+@needs_posix
+def test_where_the_working_folder_is_gone_only_what_starts_in_it_is_a_problem(world, monkeypatch, tmp_path):
+    made_up = world.machine
+    world.write("user", "n_jobs = 2")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    machine = Machine(
+        environ=world.environ, home=made_up.home, system_dir=made_up.system_dir, user_dir=made_up.user_dir
+    )
+    told = "temp_folder='x': the working folder that it starts in is gone"
+    gone = "the working folder is gone, so no configuration is sought from there upwards"
+    with context.using_machine(machine):
+        with pytest.warns(ConfigWarning, match=gone):
+            assert get_config(temp_folder="/x").temp_folder == "/x"
+        assert get_config().n_jobs == 2
+        with pytest.raises(ConfigError, match=told):
+            get_config(temp_folder="x")
+        world.environ["PARALLEL_CONFIG"] = "x.toml"
+        assert "no file x.toml; name one that exists" in world.problems()
+
+
+@needs_posix
+def test_without_a_home_there_is_no_users_file(monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    machine = Machine(environ={"PARALLEL_VERBOSE": "3"})
+    if sys.platform == "linux":
+        assert machine.user_file is None
+    with context.using_machine(machine):
+        assert get_config().verbose == 3
+        with pytest.raises(ConfigError, match="temp_folder='~/x': the home folder that ~ means is not known"):
+            get_config(temp_folder="~/x")
 
 
 def test_a_variable_in_a_path_that_is_not_set_is_a_problem(world):
