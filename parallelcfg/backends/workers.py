@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from parallelcfg.backends.postmortem import descendants, how_it_ended, likely_causes, resident_memory
+from parallelcfg.backends.whereabouts import staying_here
 from parallelcfg.core.outcome import Lost, Reply, ended
 from parallelcfg.errors import WorkerLost
 from parallelcfg.transport.habits import replay
@@ -160,7 +161,7 @@ class WorkerProcess:
         from multiprocessing import process as multiprocessing_process
 
         self._seat.clear()
-        with _birth:  # one after the other: forked workers inherit whatever is open
+        with _birth, staying_here():  # one after the other: forked workers inherit whatever is open
             ours, theirs = Pipe()
             try:
                 process = self._spawn(theirs, self._seat)
