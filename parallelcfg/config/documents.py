@@ -30,7 +30,8 @@ def document_layers(
 ) -> list[Checked]:
     """The layers of a file: its keys, then the selected profiles in their order, then what it locks.
 
-    Profiles that are not selected are checked all the same: their problems are reported.
+    Profiles that are not selected are checked all the same: their problems are reported, except for those
+    that they need not have on another machine.
     """
     table = dict(document.table)
     profiles, locked = table.pop("profiles", {}), table.pop("locked", {})
@@ -43,16 +44,23 @@ def document_layers(
     groups.append((("locked",), locked))
     layers = []
     for path, group in groups:
-        checked = _group(document, path, group, machine, reader)
+        in_use = path[:1] != ("profiles",) or path[-1] in selected
+        checked = _group(document, path, group, machine, reader, in_use=in_use)
         checked.locked = path == ("locked",)
-        if path[:1] == ("profiles",) and path[1:2] and path[1] not in selected:
+        if not in_use:
             checked.layer.clear()
         layers.append(checked)
     return layers
 
 
 def _group(
-    document: Document, path: tuple[str, ...], group: object, machine: Machine, reader: Reader
+    document: Document,
+    path: tuple[str, ...],
+    group: object,
+    machine: Machine,
+    reader: Reader,
+    *,
+    in_use: bool,
 ) -> Checked:
     layer = "locked" if path == ("locked",) else document.layer
     at = (*document.root, *path)
@@ -67,10 +75,10 @@ def _group(
     entries = list(_entries(group, here))
     risky = [entry for entry in entries if entry.path[0] in _RISKY] if document.distrust else []
     if not risky:
-        return check(entries, machine, reader)
+        return check(entries, machine, reader, in_use=in_use)
     # a profile is a whole: without its folder its other values may make no sense
     kept = [] if path else [entry for entry in entries if entry.path[0] not in _RISKY]
-    checked = check(kept, machine, reader)
+    checked = check(kept, machine, reader, in_use=in_use)
     names = ", ".join(join((*path, *entry.path)) for entry in risky)
     skipped = f"profile {path[1]!r}, which sets {names}," if path else names
     file = short_path(document.file, reader.cwd)

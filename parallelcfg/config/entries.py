@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from parallelcfg.config import spelling
 from parallelcfg.config.keys import KEYS
 from parallelcfg.config.layers import flatten, join
+from parallelcfg.config.machine import NotHere
 from parallelcfg.config.snapshot import Origin, Sourced
 from parallelcfg.config.spelling import shorten, to_toml
 from parallelcfg.config.suggest import suggest
@@ -50,16 +51,34 @@ class Entry(NamedTuple):
 
 
 class Checked:
-    """The outcome of checking one layer."""
+    """The outcome of checking one layer.
+
+    Parameters
+    ----------
+    problems : iterable of Problem
+        What is wrong.
+
+    Attributes
+    ----------
+    layer : dict
+        What is right, by dotted key.
+    locked : bool
+        Whether no other layer changes it.
+    notices : list of Problem
+        What is ignored.
+    elsewhere : list of Problem
+        What is of no account, and wrong only if this is the machine that it is meant for.
+    """
 
     def __init__(self, problems: Iterable[Problem] = ()) -> None:
         self.layer: dict[str, Sourced] = {}
         self.locked = False
         self.problems = [*problems]
         self.notices: list[Problem] = []
+        self.elsewhere: list[Problem] = []
 
 
-def check(entries: Iterable[Entry], machine: Machine, reader: Reader) -> Checked:
+def check(entries: Iterable[Entry], machine: Machine, reader: Reader, *, in_use: bool = True) -> Checked:
     """Validate the entries of one layer, each by itself.
 
     Parameters
@@ -70,6 +89,8 @@ def check(entries: Iterable[Entry], machine: Machine, reader: Reader) -> Checked
         For relative paths, ``~`` and ``$VAR``.
     reader : Reader
         For places in problems.
+    in_use : bool
+        Whether the layer counts here. Else it may be meant for another machine.
     """
     checked = Checked()
     for entry in entries:
@@ -83,7 +104,8 @@ def check(entries: Iterable[Entry], machine: Machine, reader: Reader) -> Checked
         try:
             _accept(entry, key, machine, checked)
         except ValueError as error:
-            checked.problems.append(_wrong(entry, str(error), reader))
+            told = checked.elsewhere if isinstance(error, NotHere) and not in_use else checked.problems
+            told.append(_wrong(entry, str(error), reader))
     return checked
 
 
@@ -137,13 +159,13 @@ def _absolute(text: str, origin: Origin, machine: Machine) -> str:
         name = found[1] or found[2]
         value = machine.environ.get(name, "")
         if not value:
-            raise ValueError(f"the environment variable {name} in it is not set")
+            raise NotHere(f"the environment variable {name} in it is not set")
         return value
 
     expanded = _VARIABLE.sub(expand, text)
     if expanded == "~" or expanded.startswith(("~/", "~\\")):
         if machine.home is None:
-            raise ValueError("the home folder that ~ means is not known")
+            raise NotHere("the home folder that ~ means is not known")
         expanded = f"{machine.home}{expanded[1:]}"
     elif expanded.startswith("~"):
         expanded = os.path.expanduser(expanded)  # noqa: PTH111 - keeps an unknown ~name, Path raises

@@ -78,11 +78,12 @@ class Field:
         try:
             return self._validate(value)
         except ValidationError as error:
-            own = [str(one["ctx"]["error"]) for one in error.errors() if one["type"] == "value_error"]
+            own: list[ValueError] = [
+                one["ctx"]["error"] for one in error.errors() if one["type"] == "value_error"
+            ]
             # A text of ours is about a value of the right type, so it says more than the list of types.
-            raise ValueError(
-                own[0] if own and self._accepts_type(value) else f"expected {self.expected}"
-            ) from None
+            told = own[0] if own and self._accepts_type(value) else ValueError(f"expected {self.expected}")
+            raise told from None
 
     def spell(self, value: object) -> object:
         """A canonical value the way people write it, for example ``"1M"``."""

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Machine"]
+__all__ = ["Machine", "NotHere"]
 
 _APP = "parallelcfg"
 _ON_LINUX = sys.platform.startswith("linux")
+
+
+class NotHere(ValueError):
+    """A value that is wrong on this machine, and may be right on another one."""
 
 
 def _uid() -> int | None:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, AllowInfNan, BeforeValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from parallelcfg.config import arithmetic
+from parallelcfg.config.machine import NotHere
 from parallelcfg.config.suggest import suggest
 
 __all__ = ["Form", "ParallelSettings", "format_size", "parse_size"]
@@ -100,7 +101,7 @@ def _backend(value: object) -> object:
         known = known_backends()
         if value not in known:
             near = suggest(value, known)
-            raise ValueError(f"unknown backend{f', {near}' if near else ';'} known are {', '.join(known)}")
+            raise NotHere(f"unknown backend{f', {near}' if near else ';'} known are {', '.join(known)}")
     elif value is not None and isinstance(
         value, (bool, int, float, bytes, list, tuple, dict, set, date, time)
     ):

@@ -36,7 +36,8 @@ def problems_in_force() -> list[Problem]:
     problems = [*gathered.problems, *wrong_params((layer.layer for layer in layers), reader)]
     if not problems:
         problems = [*_raised(_as_a_call_would), *_raised(cpu_count)]
-    return [*problems, *gathered.notices]
+    elsewhere = [one for layer in gathered.layers for one in layer.elsewhere]
+    return [*problems, *elsewhere, *gathered.notices]
 
 
 def _as_a_call_would() -> None:

@@ -44,6 +44,15 @@ def test_validate_tells_what_only_resolving_would_find(command, text, message):
     assert "warning" not in outcome.err
 
 
+def test_validate_tells_what_a_profile_for_another_machine_lacks_here(command):
+    command.write("parallel.toml", "[profiles.cluster]\ntemp_folder = '$SCRATCH/x'\nbackend = 'slurm'\n")
+    outcome = command("validate")
+    assert outcome.code == 1
+    assert 'parallel.toml:2:15: temp_folder = "$SCRATCH/x": the environment variable SCRATCH' in outcome.err
+    assert 'parallel.toml:3:11: backend = "slurm": unknown backend' in outcome.err
+    assert command("get", "n_jobs").err == ""
+
+
 def test_validate_takes_files_as_a_pre_commit_hook_gives_them(command):
     command.write("good.toml", "n_jobs = 3")
     command.write("bad.toml", "[tool]\nn_jobs = 3")

@@ -120,6 +120,22 @@ def test_profiles_that_are_not_selected_are_checked_too(world):
     assert "parallel.toml:2:10: n_jobs = 0" in world.problems()
 
 
+def test_a_profile_for_another_machine_is_a_problem_where_it_is_selected(world):
+    world.write("project", "[profiles.cluster]\ntemp_folder = '$SCRATCH/x'\nbackend = 'slurm'\nn_jobs = 8")
+    assert get_config().n_jobs is None
+    world.environ["PARALLEL_PROFILE"] = "cluster"
+    problems = world.problems()
+    assert 'parallel.toml:2:15: temp_folder = "$SCRATCH/x": the environment variable SCRATCH' in problems
+    assert 'parallel.toml:3:11: backend = "slurm": unknown backend' in problems
+
+
+def test_what_is_wrong_on_every_machine_is_a_problem_of_any_profile(world):
+    world.write("project", "[profiles.cluster]\nbackend = 3\ntemp_folder = 4")
+    problems = world.problems()
+    assert "backend = 3: expected the name of a backend" in problems
+    assert "temp_folder = 4: expected a path" in problems
+
+
 def test_locked_values_stand_above_code(world):
     world.write("system", "[locked]\ntemp_folder = '/scratch'\n[locked.backends.dask]\naddress = 'head'")
     world.environ["PARALLEL_TEMP_FOLDER"] = "/elsewhere"
