@@ -199,6 +199,7 @@ class Call:
         self._routes.decide(self._dispatcher.start)
 
     def _perform(self, action: Action) -> None:
+        __tracebackhide__ = True
         if isinstance(action, Pull):
             self._pull(action.size)
         elif isinstance(action, Submit):

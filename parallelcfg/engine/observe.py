@@ -133,6 +133,7 @@ class Recorder:
 
     def progress(self) -> None:
         """Show how far the call is. This runs code of the user's: only the thread that runs the call may."""
+        __tracebackhide__ = True
         if self._display is not None:
             self._display.show(self._event())
 

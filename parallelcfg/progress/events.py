@@ -90,6 +90,7 @@ class Told:
 
     def show(self, event: ProgressEvent) -> None:
         """So far is the call."""
+        __tracebackhide__ = True
         self._function(event)
 
     def stop(self, event: ProgressEvent) -> None:
@@ -116,6 +117,7 @@ class Several:
 
     def show(self, event: ProgressEvent) -> None:
         """So far is the call."""
+        __tracebackhide__ = True
         for display in self._displays:
             display.show(event)
 
