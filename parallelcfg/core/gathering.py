@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["all_the_same", "columns", "take"]
 
-#: Tasks in hand at a time, of three objects each: few enough for the collector's youngest generation.
+#: Tasks in hand at a time, of three objects each: few enough for the collector's youngest generation. So many
+#: are also taken at the most before anybody looks how long it takes.
 _SLICE = 200
 _NOTHING: Any = object()
 
 
-def take(source: Iterator[Any], size: int, first_index: int) -> tuple[Batch | None, bool]:
+def take(
+    source: Iterator[Any], size: int, first_index: int, enough: Callable[[], bool] | None = None
+) -> tuple[Batch | None, bool]:
     """Pull a batch out of the user's iterator.
 
     Parameters
@@ -35,6 +38,8 @@ def take(source: Iterator[Any], size: int, first_index: int) -> tuple[Batch | No
         How many tasks to take, at the most.
     first_index : int
         Position of the next task in the user's iterable.
+    enough : callable, optional
+        Whether to stop before there are as many, because the source is slow.
 
     Returns
     -------
@@ -51,15 +56,27 @@ def take(source: Iterator[Any], size: int, first_index: int) -> tuple[Batch | No
         Whatever the iterator raises.
     """
     gathered = _Gathered(first_index)
-    odd = gathered.add_alike(islice(source, size))
-    exhausted = not odd and gathered.count < size
-    while gathered.count < size and not exhausted:
-        wanted = min(size - gathered.count, _SLICE)
-        tasks = [*odd, *islice(source, wanted - len(odd))]
-        if tasks:
-            gathered.add(tasks)
-        odd, exhausted = (), len(tasks) < wanted
+    alike, exhausted = True, False
+    for portion in _portions(size):
+        tasks, before = islice(source, portion), gathered.count
+        odd = gathered.add_alike(tasks) if alike else ()
+        if odd or not alike:
+            alike, others = False, [*odd, *tasks]
+            if others:
+                gathered.add(others)
+        exhausted = gathered.count < before + portion
+        if exhausted or (enough is not None and enough()):
+            break
     return gathered.batch() if gathered.count else None, exhausted
+
+
+def _portions(size: int) -> Iterator[int]:
+    """How many tasks to take at a time: few at first, since the source may be slow."""
+    portion = 1
+    while size > 0:
+        yield min(portion, size)
+        size -= portion
+        portion = min(2 * portion, _SLICE)
 
 
 def columns(first_index: int, tasks: list[Any]) -> Batch:
@@ -99,8 +116,9 @@ class _Gathered:
         tuple
             Empty, or as the only item the first task that is not like that: it was taken, and not added.
         """
-        task = first = _NOTHING
-        column: list[Any] = []
+        task = _NOTHING
+        first = self._functions[0] if self.count else _NOTHING
+        column: list[Any] = self._arguments[0] if self.count else []
         append = column.append
         try:
             for task in tasks:

@@ -8,12 +8,14 @@ from operator import length_hint
 from types import CodeType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
+from parallelcfg.core.actions import Limits
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from parallelcfg.engine.plan import Plan
 
-__all__ = ["batch_size", "in_flight", "total_of"]
+__all__ = ["batch_size", "in_flight", "limits", "total_of"]
 
 
 def total_of(tasks: Iterable[Any]) -> int | None:
@@ -71,3 +73,10 @@ def in_flight(plan: Plan, workers: int) -> int | None:
     from parallelcfg.config.arithmetic import tasks_ahead
 
     return tasks_ahead(plan.config.pre_dispatch, workers)
+
+
+def limits(plan: Plan, workers: int, deadline: float | None) -> Limits:
+    """What bounds a call, with so many workers and until this moment of the monotonic clock."""
+    config = plan.config
+    keep_going = config.on_error == "return"
+    return Limits(in_flight(plan, workers), config.max_pending_results, config.retries, keep_going, deadline)

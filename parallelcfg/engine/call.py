@@ -22,13 +22,13 @@ from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, cast
 
-from parallelcfg.core.actions import Deliver, Divide, Finish, Limits, Pull, Submit
+from parallelcfg.core.actions import Deliver, Divide, Finish, Pull, Submit
 from parallelcfg.core.batching import Batcher
 from parallelcfg.core.dispatch import Dispatcher
 from parallelcfg.core.gathering import take
 from parallelcfg.core.messages import iterator_of
 from parallelcfg.core.outcome import Lost, Reply
-from parallelcfg.engine.amounts import batch_size, in_flight, total_of
+from parallelcfg.engine.amounts import batch_size, in_flight, limits, total_of
 from parallelcfg.engine.codec import Refused
 from parallelcfg.engine.observe import Sent
 from parallelcfg.engine.routing import Routes
@@ -55,6 +55,9 @@ _batch_ids = itertools.count()
 #: Seconds to wait at a stretch. A signal that comes on the way into a wait does not end it, so that without
 #: an end of its own Ctrl-C would be noticed when the next result comes.
 _GLANCE = 0.25
+
+#: Seconds after which a source is slow: what it gave by then goes its way, where nobody has fixed a number.
+_SLOW = 0.02
 
 #: With more batches out for each worker than this, nothing is lost if the driving thread pauses.
 _AHEAD = 4
@@ -109,7 +112,7 @@ class Call:
             end_in_sight=self._total is not None,
             divides=self._traits.divides,
         )
-        self._patient = self._batcher.patience is None or self._traits.in_caller
+        self._patient = self._batcher.patience is None
         self._dispatcher = self._make_dispatcher(plan)
         if self._traits.cluster:
             cast("ClusterSession", session).watch(partial(self._resized, plan))
@@ -118,13 +121,7 @@ class Call:
         config = plan.config
         return Dispatcher(
             self._batcher,
-            Limits(
-                in_flight(plan, self._session.workers),
-                config.max_pending_results,
-                config.retries,
-                self._keep_going,
-                self._watch.deadline,
-            ),
+            limits(plan, self._session.workers, self._watch.deadline),
             ordered=config.return_as != "generator_unordered",
             total=self._total,
             divides=self._traits.divides,
@@ -212,8 +209,9 @@ class Call:
 
     def _pull(self, size: int) -> None:
         began = monotonic()
+        enough = None if self._patient else lambda: monotonic() - began > _SLOW
         try:
-            batch, exhausted = take(self._source, size, self._dispatcher.pulled_count)
+            batch, exhausted = take(self._source, size, self._dispatcher.pulled_count, enough)
         except Exception as error:  # an interrupt goes its own way, also where the call has failed meanwhile
             self._routes.decide(self._dispatcher.pull_failed, error)
             return

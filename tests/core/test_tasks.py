@@ -170,3 +170,23 @@ def test_delayed_keeps_no_closure_alive():
     del local
     gc.collect()
     assert dropped() is None
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_slow_source_is_left_with_what_it_gave(alike):
+    given = []
+
+    def source():
+        for number in range(1000):
+            given.append(number)
+            yield delayed(abs)(number) if alike else delayed((abs, len)[number % 2])(number)
+
+    stream = source()
+    batch, exhausted = take(stream, 500, 0, enough=lambda: len(given) >= 40)
+    assert (len(batch), exhausted) == (63, False)  # it is looked after 1, 3, 7, ... tasks
+    assert batch.indices == range(63)
+    batch, exhausted = take(stream, 500, 63, enough=lambda: True)
+    assert (len(batch), exhausted, list(batch.indices)) == (1, False, [63])
+    batch, exhausted = take(stream, 2000, 64)
+    assert (len(batch), exhausted) == (936, True)
+    assert [args for _, args, _ in batch.calls()] == [(number,) for number in range(64, 1000)]

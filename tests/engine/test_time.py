@@ -1,6 +1,7 @@
 """Limits of time, where nothing can be stopped: they are kept as well as they can."""
 
 import itertools
+import threading
 import time
 
 import pytest
@@ -50,3 +51,27 @@ def test_a_limit_that_is_exceeded_is_named_with_its_variable(monkeypatch):
     monkeypatch.setenv("PARALLEL_DEADLINE", "0.02")
     with pytest.raises(DeadlineExceeded, match=r"deadline=0\.02 s \(PARALLEL_DEADLINE\)"):
         Parallel()(delayed(abs)(x) for x in itertools.count())
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_tasks_that_become_long_are_told_of_one_by_one(n_jobs):
+    """Planned by what the first ones took, the rest would be one batch."""
+    told = []
+    run = Parallel(n_jobs=n_jobs, backend="threading", progress=lambda event: told.append(event.done))
+    run(delayed(time.sleep)(0 if number < 3000 else 0.03) for number in range(3040))
+    assert len([done for done in told if 3000 < done < 3040]) >= 3
+
+
+def test_a_source_that_becomes_slow_does_not_hold_back_what_it_gave():
+    def source():
+        for number in range(20_000):
+            yield delayed(abs)(number)
+        for number in range(20_000, 20_060):
+            came.wait(0.05)
+            yield delayed(abs)(number)
+        over.append(True)
+
+    came, over, early = threading.Event(), [], 0
+    for result in Parallel(n_jobs=2, backend="threading", return_as="generator")(source()):
+        early += result >= 20_000 and not over
+    assert early > 0
