@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from parallelcfg.config import spelling
+from parallelcfg.config.environ import variable_name
 from parallelcfg.config.keys import KEYS
 from parallelcfg.config.layers import flatten, join
 from parallelcfg.config.machine import NotHere
@@ -29,6 +30,7 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
 _WORD = re.compile(r"\b(?:none|true|false)\b")
 _LONG = 60
 _ENOUGH = 50  # problems of one table, after which it is something else than a configuration
+_PARAMETER = 3  # depth of a backend's parameter: names below it have a case, and those of variables have none
 _IN_CODE = frozenset({"set_config", "parallel_config", "call"})
 
 
@@ -133,6 +135,9 @@ def _read(entry: Entry, key: Key) -> object:
 def _leaves(entry: Entry, key: Key) -> list[tuple[tuple[str, ...], object]]:
     """The leaves of ``backends``, a table of tables, as far as this entry says them."""
     value = entry.value
+    if entry.origin.variable is not None and len(entry.path) > _PARAMETER:
+        above = variable_name(entry.path[:_PARAMETER])
+        raise ValueError(f"no name of a variable goes below a parameter; say {above}='{{NAME = VALUE}}'")
     if isinstance(value, str) and (entry.origin.variable is not None or entry.origin.layer == "command_line"):
         value = spelling.from_untyped_text(value)
     for name in reversed(entry.path[1:]):

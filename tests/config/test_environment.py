@@ -71,6 +71,7 @@ def test_a_documented_spelling_has_the_documented_value(world, name, text, value
         ("BACKENDS", "dask", "expected a table of backends' parameters"),
         ("BACKENDS__DASK", "3", "expected a table of its parameters"),
         ("BACKENDS__RAY__ARGS", "[1,\n2", "no TOML value"),
+        ("BACKENDS__LOKY__ENV__MKL_DYNAMIC", "false", "say PARALLEL_BACKENDS__LOKY__ENV='{NAME = VALUE}'"),
         ("BACKENDS__RAY__ARGS", "'''\n'''\nn_jobs = 3", None),
         ("BACKENDS__RAY__ARGS", "[1]\nn_jobs = 3", "no TOML value: more than one line"),
     ],

@@ -220,7 +220,7 @@ def test_tables_merge_key_by_key_and_lists_are_replaced(world):
 
 
 def test_a_table_and_a_scalar_of_two_variables_do_not_clash(world):
-    world.environ.update(PARALLEL_BACKENDS__RAY__X="3", PARALLEL_BACKENDS__RAY__X__Y="4")
+    world.environ.update(PARALLEL_BACKENDS="{ray = {x = 3}}", PARALLEL_BACKENDS__RAY__X="{y = 4}")
     assert get_config().backends["ray"] == {"x": {"y": 4}}
 
 
