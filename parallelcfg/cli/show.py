@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import TYPE_CHECKING
 
 import click
 
 from parallelcfg.cli.output import complete_keys, echo, print_json, print_table
+from parallelcfg.cli.written import env_lines, toml_lines
 from parallelcfg.config.context import explain, get_config
 from parallelcfg.errors import ConfigError
 
@@ -33,9 +33,9 @@ def show_command(origin: bool, form: str, shadowed: bool) -> None:
     if form == "json":
         print_json([one.as_dict() for one in explained])
     elif form == "toml":
-        echo("\n".join(_toml_lines(explained, shadowed=shadowed)))
+        echo("\n".join(toml_lines(explained, shadowed=shadowed)))
     elif form == "env":
-        echo("\n".join(_env_lines(explained)))
+        echo("\n".join(env_lines(get_config())))
     else:
         heads = ["key", "value", "layer", *(["origin"] if origin else [])]
         print_table(heads, [row[: len(heads)] for row in _rows(explained, shadowed=shadowed)])
@@ -57,38 +57,6 @@ def _rows(explained: list[Explanation], *, shadowed: bool) -> Iterator[list[str]
             for step in one.shadowed:
                 if step.layer != "default":
                     yield ["", f"({one.shown(step.value)})", f"({step.layer})", step.origin]
-
-
-def _toml_lines(explained: list[Explanation], *, shadowed: bool) -> Iterator[str]:
-    from parallelcfg.config.layers import join, split
-    from parallelcfg.config.spelling import to_toml
-
-    table: tuple[str, ...] = ()
-    for one in explained:
-        *parents, name = split(one.key)
-        if tuple(parents) != table:
-            table = tuple(parents)
-            yield f"\n[{join(table)}]"
-        if one.winner.value == {}:
-            continue  # an empty table has nothing to say
-        origin = f": {one.winner.origin}" if one.winner.origin else ""
-        yield f"{join((name,))} = {to_toml(one.spelt(one.winner.value))}  # {one.winner.layer}{origin}"
-        if shadowed:
-            yield from (
-                f"# {name} = {to_toml(one.spelt(step.value))}  # {step.layer}: {step.origin}, shadowed"
-                for step in one.shadowed
-                if step.layer != "default"
-            )
-
-
-def _env_lines(explained: list[Explanation]) -> Iterator[str]:
-    from parallelcfg.config.environ import variable_name
-    from parallelcfg.config.layers import split
-    from parallelcfg.config.spelling import to_text
-
-    for one in explained:
-        if one.winner.value != {}:
-            yield f"{variable_name(split(one.key))}={shlex.quote(to_text(one.spelt(one.winner.value)))}"
 
 
 @click.command("explain")

@@ -24,6 +24,7 @@ __all__ = [
     "RESERVED",
     "Variable",
     "is_set",
+    "names_exactly",
     "read",
     "variable_name",
     "wrong_switches",
@@ -49,6 +50,8 @@ _GNU = re.compile(
     r"PARALLEL_(?:PID|SEQ|JOBSLOT|RANK|HOME|TMP.*|SSH.*|ARG.*|IGNORED_NAMES|ENV.*|SHELL|CSI|REMOTE_TMPDIR|ARGHOSTGROUPS)?",
     re.DOTALL,
 )
+#: Names that a variable's name can say: it has no case, and two underscores divide it.
+_EXACT = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 _ON, _OFF = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 
 
@@ -115,6 +118,17 @@ def variable_name(path: tuple[str, ...]) -> str:
     'PARALLEL_BACKENDS__DASK__ADDRESS'
     """
     return PREFIX + "__".join(path).upper()
+
+
+def names_exactly(path: tuple[str, ...]) -> bool:
+    """Whether `read` finds the same path in the variable that `variable_name` gives.
+
+    Examples
+    --------
+    >>> names_exactly(("backends", "mine", "two_words")), names_exactly(("backends", "mine", "Capital"))
+    (True, False)
+    """
+    return all(map(_EXACT.fullmatch, path))
 
 
 def is_set(environ: Mapping[str, str], name: str) -> bool:

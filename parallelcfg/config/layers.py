@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from parallelcfg.config import policy
 from parallelcfg.config.snapshot import Sourced
+from parallelcfg.config.spelling import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,7 +80,7 @@ def join(path: tuple[str, ...]) -> str:
     >>> join(("backends", "dask", "a.b"))
     'backends.dask."a.b"'
     """
-    return ".".join(part if _BARE.fullmatch(part) else json.dumps(part) for part in path)
+    return ".".join(part if _BARE.fullmatch(part) else quoted(part) for part in path)
 
 
 def split(key: str) -> tuple[str, ...]:

@@ -22,9 +22,11 @@ __all__ = [
     "from_text",
     "from_toml",
     "from_untyped_text",
+    "quoted",
     "shorten",
     "to_text",
     "to_toml",
+    "to_untyped_text",
     "toml_value",
     "too_deep",
 ]
@@ -153,7 +155,7 @@ def to_toml(value: object) -> str:  # noqa: PLR0911 - one return for each kind o
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return quoted(value)
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else f"{'-' if value < 0 else ''}inf"
     if isinstance(value, (int, float, date, time)):
@@ -165,9 +167,14 @@ def to_toml(value: object) -> str:  # noqa: PLR0911 - one return for each kind o
     return json.dumps(shorten(value), ensure_ascii=False)
 
 
+def quoted(text: str) -> str:
+    """A text as a basic string of TOML, which JSON can read too."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _inline_table(table: Mapping[str, object]) -> str:
     pairs = [
-        f"{name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)} = {to_toml(value)}"
+        f"{name if _BARE.fullmatch(name) else quoted(name)} = {to_toml(value)}"
         for name, value in table.items()
     ]
     return f"{{{', '.join(pairs)}}}"
@@ -180,7 +187,27 @@ def shorten(value: object) -> str:
 
 
 def to_text(value: object) -> str:
-    """A value as the text of an environment variable, the inverse of `from_text` and `from_untyped_text`."""
+    """A value as the text of an environment variable, the inverse of `from_text`."""
     if isinstance(value, str):
         return value
     return "none" if value is None else to_toml(value)
+
+
+def to_untyped_text(value: object) -> str:
+    """The same where nobody declared a type, the inverse of `from_untyped_text`.
+
+    Examples
+    --------
+    >>> to_untyped_text("tcp://head"), to_untyped_text("007"), to_untyped_text(7)
+    ('tcp://head', '"007"', '7')
+    """
+    if isinstance(value, str) and not (value and value.isprintable() and _reads_as_itself(value)):
+        return quoted(value)
+    return to_text(value)
+
+
+def _reads_as_itself(text: str) -> bool:
+    try:
+        return from_untyped_text(text) == text
+    except ValueError:
+        return False
