@@ -76,11 +76,12 @@ def explain_command(key: str, form: str) -> None:
 @click.argument("key", shell_complete=complete_keys)
 def get_command(key: str) -> None:
     """The bare value of a key, for shell scripts: none for null, JSON for a table."""
+    from parallelcfg.config.explanation import plain
     from parallelcfg.config.spelling import to_text
 
     explanation = _explained(key)
     value = explanation.value
-    echo(json.dumps(value) if isinstance(value, dict) else to_text(explanation.spelt(value)))
+    echo(json.dumps(plain(value)) if isinstance(value, dict) else to_text(explanation.spelt(value)))
 
 
 def _explained(key: str) -> Explanation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date, time
 from typing import TYPE_CHECKING
 
 from parallelcfg.config import policy
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from parallelcfg.config.places import Reader
     from parallelcfg.config.snapshot import Config, Sourced
 
-__all__ = ["Explanation", "Step", "explain_all", "explain_key"]
+__all__ = ["Explanation", "Step", "explain_all", "explain_key", "plain"]
 
 
 @dataclass(frozen=True)
@@ -153,12 +154,19 @@ class Explanation:
 
 
 def plain(value: object) -> object:
-    """A value for JSON; objects that only code can say become their ``repr``."""
+    """A value for JSON, which has neither dates nor nan: they become text, as TOML writes them.
+
+    Objects that only code can say become their ``repr``.
+    """
     try:
-        json.dumps(value)
+        text = json.dumps(value, default=_as_text)
     except (TypeError, ValueError):
         return shorten(value)
-    return value
+    return json.loads(text, parse_constant=lambda name: to_toml(float(name)))
+
+
+def _as_text(value: object) -> str:
+    return str(value) if isinstance(value, (date, time)) else shorten(value)
 
 
 def explain_key(key: str, config: Config, reader: Reader) -> Explanation:

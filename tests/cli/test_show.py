@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -77,6 +78,16 @@ def test_the_json_output_has_every_key(command):
     assert (row["value"], row["layer"], row["line"], row["column"], row["env"]) == (3, "project", 2, 1, None)
 
 
+def test_the_json_output_is_json_whatever_toml_can_say(command):
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    command.write("parallel.toml", "[backends.dask]\nday = 1979-05-27\nnoon = 12:00:00\nx = nan\ny = [inf]")
+    text = command("explain", "backends.dask", "--format", "json").out
+    values = [row["value"] for row in json.loads(text, parse_constant=refuse)]
+    assert values == ["1979-05-27", "12:00:00", "nan", ["inf"]]
+
+
 def test_explain_names_the_winner_first(command):
     command.write("parallel.toml", "n_jobs = 3")
     command.environ["PARALLEL_N_JOBS"] = "4"
@@ -99,6 +110,8 @@ def test_explain_names_the_winner_first(command):
         ("strict", "", "false"),
         ("backends.dask.address", "[backends.dask]\naddress = 'tcp://x'", "tcp://x"),
         ("backends.dask", "[backends.dask]\naddress = 'x'", '{"address": "x"}'),
+        ("backends.dask.when", "[backends.dask]\nwhen = 1979-05-27", "1979-05-27"),
+        ("backends.dask", "[backends.dask]\nx = [1979-05-27, -inf]", '{"x": ["1979-05-27", "-inf"]}'),
     ],
 )
 def test_get_prints_the_bare_value(command, key, text, bare):
