@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,11 +20,14 @@ from parallelcfg.config.suggest import suggest
 from parallelcfg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from parallelcfg.config.snapshot import Config
     from parallelcfg.parallel import Parallel
 
 __all__ = ["RoundTrip", "doctor_command", "round_trip"]
 
+_T = TypeVar("_T")
 _PACKAGES = {"loky": "loky", "dask": "distributed", "ray": "ray"}
 _QUIET: dict[str, Any] = {
     "on_error": "raise",
@@ -55,20 +58,28 @@ def doctor_command(ctx: click.Context, only: tuple[str, ...]) -> None:
             f"unknown backend {', '.join(sorted(unknown))}; known are {', '.join(known_backends())}{hint}"
         )
     echo(f"parallelcfg {version('parallelcfg')}, Python {platform.python_version()}, {platform.platform()}\n")
-    echo(f"CPUs\n{_indented(str(available_cpus()))}\n")
+    cpus, config = _found(available_cpus), _found(get_config)
+    echo(f"CPUs\n{_indented(str(cpus))}\n")
     echo(f"configuration files\n{_indented(_files())}\n")
-    try:
-        config = get_config()
-    except ConfigError as error:  # all the more reason to tell the rest
-        echo(f"{error}\n")
-        echo(f"thread pools\n{_indented(_pools())}")
-        ctx.exit(1)
-    echo(f"folders for large arrays\n{_indented(_folders(config))}\n")
+    if isinstance(config, ConfigError):
+        echo(f"{config}\n")
+    else:
+        echo(f"folders for large arrays\n{_indented(_folders(config))}\n")
     echo(f"thread pools\n{_indented(_pools())}\n")
+    if isinstance(cpus, ConfigError) or isinstance(config, ConfigError):
+        ctx.exit(1)  # no loop would run
     trips = [round_trip(name) for name in only or known_backends()]
     print_table(("backend", "version", "two tasks", ""), [trip.row for trip in trips])
     if any(trip.outcome == "failed" for trip in trips):
         ctx.exit(1)
+
+
+def _found(find: Callable[[], _T]) -> _T | ConfigError:
+    """What there is, or what is wrong with it: all the more reason to tell the rest."""
+    try:
+        return find()
+    except ConfigError as error:
+        return error
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,8 @@ def _explained(key: str) -> Explanation:
     try:
         return explain(key, config)
     except ConfigError as error:
+        if error.problems[0].place:  # a variable that counts CPUs, for example: the key is right
+            raise
         raise click.UsageError(error.problems[0].message) from None
 
 

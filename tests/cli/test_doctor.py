@@ -98,3 +98,12 @@ def test_a_broken_configuration_does_not_silence_the_doctor(command):
     for part in ("CPUs, decided by", "parallel.toml:1:1: unknown key 'n_jbos'", "thread pools"):
         assert part in outcome.out
     assert "did you mean 'loky'?" in command("doctor", "--backend", "lokey").err
+
+
+def test_a_wrong_count_of_cpus_does_not_silence_the_doctor(command, monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "abc")
+    command.write("parallel.toml", "n_jobs = 3")
+    outcome = command("doctor")
+    assert outcome.code == 1
+    for part in ("variable LOKY_MAX_CPU_COUNT='abc'", "parallel.toml", "folders for", "thread pools"):
+        assert part in outcome.out

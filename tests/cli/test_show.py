@@ -136,6 +136,14 @@ def test_problems_go_to_stderr_with_code_1(command, args):
     )
 
 
+@pytest.mark.parametrize("args", [("show",), ("get", "n_jobs"), ("explain", "n_jobs")])
+def test_a_wrong_count_of_cpus_is_no_wrong_usage(command, monkeypatch, args):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "abc")
+    command.environ["PARALLEL_N_JOBS"] = "-1"
+    outcome = command(*args)
+    assert (outcome.code, "environment variable LOKY_MAX_CPU_COUNT='abc': " in outcome.err) == (1, True)
+
+
 def test_env_lists_variables_and_what_they_override(command):
     command.write("parallel.toml", "n_jobs = 3")
     command.environ.update(
