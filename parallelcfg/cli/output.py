@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -11,20 +12,40 @@ from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import TextIO
 
 __all__ = ["complete_keys", "complete_values", "echo", "print_json", "print_table", "printable"]
 
 _PIPE_WIDTH = 1000  # a table in a pipe is for grep and awk: no folding
 
 
-def printable(text: str) -> str:
-    """The text without halves of surrogates, which stand for undecodable bytes in names of files."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def printable(text: str, encoding: str) -> str:
+    """The text with escapes, as in TOML, for what an encoding has no bytes for.
+
+    Halves of surrogates, which stand for undecodable bytes in names of files, are never in it.
+    """
+    return text.encode(encoding, _ESCAPE).decode(encoding)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError), "only texts are encoded here"
+    odd = error.object[error.start : error.end]
+    # Python's own "backslashreplace" has \xe9 too, which is no TOML
+    escapes = (f"\\u{ord(one):04x}" if one <= "\uffff" else f"\\U{ord(one):08x}" for one in odd)
+    return "".join(escapes), error.end
+
+
+_ESCAPE = "parallelcfg.escape"
+codecs.register_error(_ESCAPE, _escaped)
 
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print a text, whatever stands in it."""
-    click.echo(printable(text), err=err)
+    click.echo(printable(text, _encoding(sys.stderr if err else sys.stdout)), err=err)
+
+
+def _encoding(stream: TextIO | None) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"
 
 
 def print_json(data: object) -> None:
@@ -40,7 +61,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     table = Table(*heads, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(Text(printable(cell), overflow="fold") for cell in row))
+        table.add_row(*(Text(printable(cell, _encoding(sys.stdout)), overflow="fold") for cell in row))
     console = Console(highlight=False)
     if console.is_terminal:
         console.print(table)
@@ -48,7 +69,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     wide = Console(highlight=False, width=_PIPE_WIDTH, color_system=None)
     with wide.capture() as captured:
         wide.print(table)
-    sys.stdout.write("\n".join(line.rstrip() for line in captured.get().split("\n")))
+    echo("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
 
 
 def complete_keys(

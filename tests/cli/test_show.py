@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -188,6 +189,20 @@ def test_a_broken_byte_in_a_path_can_be_printed(command):
     command.environ["PARALLEL_TEMP_FOLDER"] = "/x\udcff"
     for args in (("show",), ("explain", "temp_folder"), ("get", "temp_folder"), ("show", "--format", "toml")):
         assert r"\udcff" in command(*args).out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp1251", "utf-8"])
+@pytest.mark.parametrize("args", [("show",), ("get", "temp_folder"), ("show", "--format", "toml")])
+def test_what_an_encoding_lacks_is_printed_as_toml_would_escape_it(command, monkeypatch, encoding, args):
+    name = "é\u3042\N{PILE OF POO}"
+    command.environ["PARALLEL_TEMP_FOLDER"] = f"/{name}"
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", stream)
+    assert command(*args).code == 0
+    text = stream.buffer.getvalue().decode(encoding)
+    (line,) = [line for line in text.split("\n") if "/" in line]
+    said = line.partition("/")[2].partition('"')[0].strip()
+    assert tomli.loads(f'name = "{said}"')["name"] == name
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
