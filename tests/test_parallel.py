@@ -55,6 +55,8 @@ def test_results_keep_the_order_of_the_tasks(backend):
         ({"n_jobs": True}, r"n_jobs=True: expected an integer"),
         ({"n_jobs": "two"}, r"n_jobs='two': expected an integer"),
         ({"n_jobs": 2.7}, r"n_jobs=2\.7: expected an integer"),
+        ({"n_jobs": 10**30}, r"n_jobs=10+: expected at most 1000000"),
+        ({"inner_max_num_threads": 10**30}, r"inner_max_num_threads=10+: expected at most 1000000"),
         ({"max_nbytes": "1X"}, r"max_nbytes='1X': expected bytes, a size such as '1M'"),
         ({"max_nbytes": -5}, r"max_nbytes=-5: expected"),
         ({"mmap_mode": "z"}, r"mmap_mode='z': expected 'r', 'r\+', 'w\+', 'c' or None"),
@@ -71,6 +73,16 @@ def test_a_wrong_value_is_refused_at_construction_with_its_place(keys, place_and
     with pytest.raises(ConfigError, match=place_and_remedy) as caught:
         Parallel(**keys)
     assert re.search(r"test_parallel\.py:\d+", str(caught.value))
+
+
+@pytest.mark.parametrize("return_as", ["list", "generator"])
+@pytest.mark.parametrize("backend", ["threading", "sequential"])
+@pytest.mark.parametrize(
+    "key", ["batch_size", "pre_dispatch", "max_pending_results", "retries", "max_nbytes", "seed", "max_jobs"]
+)
+def test_a_number_beyond_all_lists_means_all(key, backend, return_as):
+    parallel = Parallel(n_jobs=2, backend=backend, return_as=return_as, **{key: 10**30})
+    assert list(parallel(delayed(abs)(-number) for number in range(5))) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("make", [Parallel, parallel_config])

@@ -48,6 +48,8 @@ def _facts(name: str, field: Field) -> str:
             said["words"] += tuple(word for word in schema["enum"] if word != "none")
         elif schema.get("type") == "integer":
             said["least"] = schema.get("minimum", "-maxsize")
+            if "maximum" in schema:
+                said["most"] = schema["maximum"]
             said["never"] = (schema["not"]["const"],) if "not" in schema else ()
     rest = "".join(
         f", {key}={_source(value)}" for key, value in said.items() if value is not False and value != ()

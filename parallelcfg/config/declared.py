@@ -8,14 +8,14 @@ from parallelcfg.config.facts import Facts
 
 DECLARED = {
     "backend": Facts(None, scalars=("str",), nullable=True, function=True, words=("loky", "threading", "multiprocessing", "sequential", "dask", "ray")),
-    "n_jobs": Facts(None, scalars=("int",), nullable=True, least=-maxsize, never=(0,)),
+    "n_jobs": Facts(None, scalars=("int",), nullable=True, least=-maxsize, most=1000000, never=(0,)),
     "verbose": Facts(0, scalars=("int",), least=0),
     "temp_folder": Facts(None, scalars=("str",), nullable=True, is_path=True),
     "max_nbytes": Facts(1048576, scalars=("int", "str"), nullable=True, spelt=True, least=0),
     "mmap_mode": Facts("r", scalars=("str",), nullable=True, words=("r", "r+", "w+", "c")),
     "prefer": Facts(None, scalars=("str",), nullable=True, words=("processes", "threads")),
     "require": Facts(None, scalars=("str",), nullable=True, words=("sharedmem",)),
-    "inner_max_num_threads": Facts(None, scalars=("int",), nullable=True, least=1),
+    "inner_max_num_threads": Facts(None, scalars=("int",), nullable=True, least=1, most=1000000),
     "return_as": Facts("list", scalars=("str",), words=("list", "generator", "generator_unordered")),
     "timeout": Facts(None, scalars=("float",), nullable=True),
     "deadline": Facts(None, scalars=("float",), nullable=True),

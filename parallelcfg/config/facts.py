@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import maxsize
 from typing import NamedTuple
 
 __all__ = ["Facts"]
@@ -20,8 +21,10 @@ class Facts(NamedTuple):
         Texts that are valid as they are.
     least : int or None
         The least valid integer; None where no integer is sure to be valid.
+    most : int
+        The greatest integer that is sure to be valid.
     never : tuple of int
-        Integers above it that are not valid.
+        Integers between them that are not valid.
     boolean, nullable, is_path, is_table, function : bool
         What else its values may be; functions only in code.
     spelt : bool
@@ -32,6 +35,7 @@ class Facts(NamedTuple):
     scalars: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     least: int | None = None
+    most: int = maxsize
     never: tuple[int, ...] = ()
     boolean: bool = False
     nullable: bool = False

@@ -124,7 +124,8 @@ class Key:
         if type(value) is str:
             return value in facts.words
         if type(value) is int:
-            return facts.least is not None and value >= facts.least and value not in facts.never
+            least = facts.least
+            return least is not None and least <= value <= facts.most and value not in facts.never
         if type(value) is bool:
             return facts.boolean
         return value is None and facts.nullable

@@ -21,6 +21,7 @@ from parallelcfg.config.suggest import suggest
 
 __all__ = ["Form", "ParallelSettings", "format_size", "parse_size"]
 
+_MOST = 1_000_000  # jobs or threads: more is a slip, and more than tables and C's integers can take
 _MANY_JOBS = 64  # "n_jobs - 1" is fine, though it gives 0 for one job: there, one task runs anyway
 _LONGEST_SIZE = 30
 _UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
@@ -81,6 +82,12 @@ def _not_zero(value: int) -> int:
     return value
 
 
+def _not_too_many(value: int) -> int:
+    if value > _MOST:
+        raise ValueError(f"expected at most {_MOST}")
+    return value
+
+
 def _no_null_text(value: str) -> str:
     if not value or value == "none" or "\0" in value:
         raise ValueError(f"expected {_PATH.text}")
@@ -120,7 +127,8 @@ _SIZE = Form(
     (int, str),
     spell=format_size,
 )
-_JOBS = Form("an integer other than 0", {"type": "integer", "not": {"const": 0}}, (int,))
+_JOBS = Form("an integer other than 0", {"type": "integer", "maximum": _MOST, "not": {"const": 0}}, (int,))
+_THREADS = Form("an integer >= 1", {"type": "integer", "minimum": 1, "maximum": _MOST}, (int,))
 _PATH = Form("a path", {"type": "string", "minLength": 1}, (str,), is_path=True)
 _BACKEND = Form("the name of a backend", {"type": "string", "minLength": 1}, (str,))
 _ARITHMETIC = Form(
@@ -132,7 +140,8 @@ _IN_CODE = Form("", {}, ())  # can't be written in a file
 Positive = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
 Seconds = Annotated[float, Gt(0), AllowInfNan(allow_inf_nan=False), _SECONDS]
-Jobs = Annotated[int, AfterValidator(_not_zero), _JOBS]
+Jobs = Annotated[int, AfterValidator(_not_zero), AfterValidator(_not_too_many), _JOBS]
+Threads = Annotated[int, Ge(1), AfterValidator(_not_too_many), _THREADS]
 Size = Annotated[int, Ge(0), BeforeValidator(parse_size), _SIZE]
 Path = Annotated[str, AfterValidator(_no_null_text), _PATH]
 Backend = Annotated[Any, AfterValidator(_backend), _BACKEND]
@@ -204,7 +213,7 @@ class ParallelSettings(BaseSettings):
     require: Literal["sharedmem"] | None = Field(
         None, description='hard constraint; contradicts prefer="processes"'
     )
-    inner_max_num_threads: Positive | None = Field(
+    inner_max_num_threads: Threads | None = Field(
         None,
         description="threads of BLAS, OpenMP, ... inside a worker; none means its share of the CPUs",
     )

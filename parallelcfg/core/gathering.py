@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import islice, repeat
 from operator import is_
+from sys import maxsize
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ def take(
     BaseException
         Whatever the iterator raises.
     """
+    size = min(size, maxsize)  # which is more than there ever are, and the most that `islice` takes
     gathered = _Gathered(first_index)
     alike, exhausted = True, False
     for portion in _portions(size):

@@ -35,7 +35,7 @@ tables = st.dictionaries(
 keys = st.fixed_dictionaries(
     {},
     optional={
-        "n_jobs": st.integers(min_value=1) | st.integers(max_value=-1),
+        "n_jobs": st.integers(1, 10**6) | st.integers(max_value=-1),
         "max_nbytes": st.just("none") | st.integers(min_value=0) | st.sampled_from(["1M", "1.5K"]),
         "timeout": st.just("none") | st.floats(min_value=0, exclude_min=True, allow_infinity=False),
         "pre_dispatch": st.integers(min_value=1) | st.sampled_from(["all", "3*n_jobs"]),
