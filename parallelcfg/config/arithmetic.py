@@ -8,15 +8,18 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["evaluate", "tasks_ahead"]
+__all__ = ["LONGEST", "PATTERN", "evaluate", "tasks_ahead"]
 
-_MAX_LENGTH = 100
+#: What the language is written with, for the JSON Schema too: no other names, no comments, no other digits.
+PATTERN = r"(n_jobs|[-+*/%().0-9_\s])+"
+LONGEST = 100
 _MAX_VALUE = 10**9
 
 _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
@@ -57,8 +60,10 @@ def evaluate(expression: str, n_jobs: int) -> int:
     >>> evaluate("1.5*n_jobs + 1", 3)
     5
     """
-    if len(expression) > _MAX_LENGTH:
-        raise ValueError(f"an expression has at most {_MAX_LENGTH} characters, this one {len(expression)}")
+    if len(expression) > LONGEST:
+        raise ValueError(f"an expression has at most {LONGEST} characters, this one {len(expression)}")
+    if expression.strip() and not re.fullmatch(PATTERN, expression):
+        raise ValueError(_refusal(expression))
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -105,10 +110,11 @@ def _value(node: ast.expr, n_jobs: int) -> float:
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
             result = _OPERATORS[type(op)](_value(left, n_jobs), _value(right, n_jobs))
         case _:
-            text = ast.unparse(node)
-            raise ValueError(
-                f"{text!r} is no arithmetic over n_jobs: numbers, n_jobs, + - * / // % and ( ) are"
-            )
+            raise ValueError(_refusal(ast.unparse(node)))
     if not math.isfinite(result) or abs(result) > _MAX_VALUE:
         raise ValueError(f"a part of it exceeds {_MAX_VALUE:,}")
     return result
+
+
+def _refusal(text: str) -> str:
+    return f"{text!r} is no arithmetic over n_jobs: numbers, n_jobs, + - * / // % and ( ) are"

@@ -5,10 +5,12 @@ Schema, ``parallel.toml.example``, the tables of the documentation and the comma
 `keys` and `generate`).
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
@@ -23,7 +25,7 @@ __all__ = ["Form", "ParallelSettings", "format_size", "parse_size"]
 
 _MOST = 1_000_000  # jobs or threads: more is a slip, and more than tables and C's integers can take
 _MANY_JOBS = 64  # "n_jobs - 1" is fine, though it gives 0 for one job: there, one task runs anyway
-_LONGEST_SIZE = 30
+_SIZE_PATTERN = r"[0-9]{1,300}(\.[0-9]{1,300})?[KMGT]"
 _UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
@@ -56,16 +58,13 @@ def parse_size(value: object) -> object:
     """The number of bytes that a text such as ``"1.5M"`` means; anything but text passes through."""
     if not isinstance(value, str):
         return value
-    if len(value) > _LONGEST_SIZE:
+    if not re.fullmatch(_SIZE_PATTERN, value):
         raise ValueError(f"expected {_SIZE.text}")
-    try:
-        size = Decimal(value[:-1]) * _UNITS[value[-1:]]
-        whole = int(size)
-    except (KeyError, InvalidOperation, OverflowError, ValueError):
-        raise ValueError(f"expected {_SIZE.text}") from None
-    if whole != size:
-        raise ValueError(f"{value!r} is {size} bytes, no whole number")
-    return whole
+    number, unit = value[:-1], _UNITS[value[-1]]
+    size = Fraction(number) * unit
+    if size.denominator != 1:
+        raise ValueError(f"{value!r} is {Decimal(number) * unit} bytes, no whole number")
+    return size.numerator
 
 
 def format_size(size: int) -> int | str:
@@ -121,7 +120,7 @@ _SIZE = Form(
     {
         "anyOf": [
             {"type": "integer", "minimum": 0},
-            {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?[KMGT]$"},
+            {"type": "string", "pattern": f"^{_SIZE_PATTERN}$"},
         ]
     },
     (int, str),
@@ -132,7 +131,9 @@ _THREADS = Form("an integer >= 1", {"type": "integer", "minimum": 1, "maximum": 
 _PATH = Form("a path", {"type": "string", "minLength": 1}, (str,), is_path=True)
 _BACKEND = Form("the name of a backend", {"type": "string", "minLength": 1}, (str,))
 _ARITHMETIC = Form(
-    "arithmetic over n_jobs", {"type": "string", "pattern": r"^[-0-9.+*/%()\sn_jobs]+$"}, (str,)
+    "arithmetic over n_jobs",
+    {"type": "string", "pattern": f"^{arithmetic.PATTERN}$", "maxLength": arithmetic.LONGEST},
+    (str,),
 )
 _SECONDS = Form("seconds > 0", {"type": "number", "exclusiveMinimum": 0}, (float,))
 _IN_CODE = Form("", {}, ())  # can't be written in a file

@@ -94,6 +94,53 @@ def test_the_schema_and_the_loader_refuse_the_same(world, text):
     world.problems()
 
 
+ODD_SIZES = [
+    "10 M",
+    " 1M",
+    "+1M",
+    "-0M",
+    ".5M",
+    "1.M",
+    "1e3M",
+    "1_0M",
+    "1m",
+    "1MB",
+    "\N{ARABIC-INDIC DIGIT ONE}M",
+]
+ODD_SIZES += ["9" * 301 + "M"]
+ODD_SUMS = [
+    "2 * n_jobs # two",
+    "0x10",
+    "1e2",
+    "2 if 1",
+    "\N{FULLWIDTH LATIN SMALL LETTER N}_jobs",
+    "1+" * 50 + "1",
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [*(("max_nbytes", one) for one in ODD_SIZES), *(("pre_dispatch", one) for one in ODD_SUMS)],
+)
+def test_the_schema_and_the_loader_refuse_the_same_texts(world, key, text):
+    assert violations(f"{key} = '{text}'")
+    world.write("system", f"{key} = '{text}'")
+    assert f"system/parallel.toml:1:{len(key) + 4}: " in world.problems()
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        *(("max_nbytes", text) for text in ("1M", "1.5K", "0M", "9" * 40 + "T", "none")),
+        *(("pre_dispatch", text) for text in ("1.5 * n_jobs", "(n_jobs + 1) // 2 % 7", "1_000", " 3\t")),
+    ],
+)
+def test_the_schema_and_the_loader_accept_the_same_texts(world, key, text):
+    assert violations(f"{key} = '{text}'") == []
+    world.write("system", f"{key} = '{text}'")
+    get_config()
+
+
 @pytest.mark.parametrize("key", list(KEYS))
 def test_every_key_is_described_with_its_default(key):
     properties = file_schema()["$defs"]["keys"]["properties"]
@@ -118,6 +165,12 @@ def test_the_signature_of_a_context_has_every_key():
 @pytest.mark.parametrize("size", [0, 1, 1023, 1024, 1536, 2**20, 3 * 2**30, 5 * 2**40])
 def test_sizes_survive_their_short_form(size):
     assert parse_size(format_size(size)) == size
+
+
+@given(st.integers(min_value=0), st.integers(0, 200))
+def test_no_size_is_rounded(number, zeros):
+    assert parse_size(format_size(number << zeros)) == number << zeros
+    assert parse_size(f"{number}K") == number * 1024
 
 
 @pytest.mark.skipif(not TOMBI.exists(), reason="tombi is not installed")
