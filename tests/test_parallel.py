@@ -56,6 +56,8 @@ def test_results_keep_the_order_of_the_tasks(backend):
         ({"n_jobs": "two"}, r"n_jobs='two': expected an integer"),
         ({"n_jobs": 2.7}, r"n_jobs=2\.7: expected an integer"),
         ({"n_jobs": 10**30}, r"n_jobs=10+: expected at most 1000000"),
+        ({"n_jobs": 10**5000}, r"n_jobs=.+: expected at most 1000000"),
+        ({"batch_size": -(10**5000)}, r"batch_size=.+: expected 'auto' or an integer >= 1"),
         ({"inner_max_num_threads": 10**30}, r"inner_max_num_threads=10+: expected at most 1000000"),
         ({"max_nbytes": "1X"}, r"max_nbytes='1X': expected bytes, a size such as '1M'"),
         ({"max_nbytes": -5}, r"max_nbytes=-5: expected"),

@@ -182,7 +182,10 @@ def _inline_table(table: Mapping[str, object]) -> str:
 
 def shorten(value: object) -> str:
     """The ``repr`` of a value, cut to a length that fits a message."""
-    text = repr(value[: 4 * _LONGEST_VALUE] if isinstance(value, (str, bytes)) else value)
+    try:
+        text = repr(value[: 4 * _LONGEST_VALUE] if isinstance(value, (str, bytes)) else value)
+    except Exception:  # an integer of thousands of digits, for example
+        text = object.__repr__(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
