@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parallelcfg import ConfigError, explain, get_config
+from parallelcfg import ConfigError, ConfigWarning, explain, get_config
 from parallelcfg.config.keys import KEYS
 
 fuzz = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=1000)
@@ -21,7 +22,8 @@ pieces = st.sampled_from([*KEYS, *SYNTAX, *WORDS, *VALUES])
 
 
 def resolve_and_explain():
-    with contextlib.suppress(ConfigError):
+    with contextlib.suppress(ConfigError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConfigWarning)  # of backends that nobody knows, for example
         config = get_config()
         for key in config.sources:
             str(explain(key))
