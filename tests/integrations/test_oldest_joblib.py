@@ -31,9 +31,9 @@ def test_the_bridge_works_with_the_oldest_joblib(tmp_path):
         [*pip, "--target", str(tmp_path), f"joblib=={version}.*"], check=True, stdin=subprocess.DEVNULL
     )
     env = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
-    tests = Path(__file__).with_name("test_joblib_bridge.py")
+    tests = [str(file) for file in sorted(Path(__file__).parent.glob("test_joblib_*.py"))]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
         env={**env, "PYTHONPATH": str(tmp_path)},
         cwd=Path(__file__).parents[2],
         stdin=subprocess.DEVNULL,

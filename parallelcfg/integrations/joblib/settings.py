@@ -71,6 +71,10 @@ def said_by(
     """
     call, call_params = _translated(given, unset, names)
     outer, params = _translated(around, unset, names)
+    if not isinstance(outer.get("backend", ""), str):  # somebody else's, which this call does not run on
+        del outer["backend"]
+        if {**outer, **call}.get("require") == "sharedmem":  # joblib fell back to threads, and to one of them
+            outer.pop("n_jobs", None)
     return Said({**call, **call_params}, outer, params)
 
 
