@@ -27,6 +27,7 @@ __all__ = [
     "default_backend",
     "is_built_in",
     "known_backends",
+    "known_params",
     "make_backend",
     "register_parallel_backend",
 ]
@@ -195,6 +196,33 @@ def check_params(spec: object, params: Mapping[str, Any]) -> None:
         _check(_name_of(spec), spec, params)
 
 
+def known_params(spec: object, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some constructor parameters that a backend has.
+
+    Parameters
+    ----------
+    spec : object
+        A value of the key ``backend``.
+    params : mapping of str to object
+        The parameters.
+
+    Examples
+    --------
+    >>> known_params("loky", {"idle_worker_timeout": 60, "maxtasksperchild": 1})
+    {'idle_worker_timeout': 60}
+    """
+    if isinstance(spec, str) or _is_context(spec):
+        return _known(_factory(spec if isinstance(spec, str) else "multiprocessing"), params)
+    made = not isinstance(spec, type) and _is_backend(spec)
+    return _known(spec, params) if callable(spec) and not made else {}
+
+
+def _known(factory: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    accepted = inspect.signature(factory).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+    return {name: value for name, value in params.items() if takes_all or name in accepted}
+
+
 def _call(name: str, factory: Callable[..., Any], params: Mapping[str, Any]) -> object:
     if params:
         _check(name, factory, params)
@@ -202,12 +230,10 @@ def _call(name: str, factory: Callable[..., Any], params: Mapping[str, Any]) -> 
 
 
 def _check(name: str, factory: Callable[..., Any], params: Mapping[str, Any]) -> None:
-    accepted = inspect.signature(factory).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
-        return
+    known = _known(factory, params)
     for param in params:
-        if param not in accepted:
-            raise UnknownParam(param, _unknown(name, param, tuple(accepted)))
+        if param not in known:
+            raise UnknownParam(param, _unknown(name, param, tuple(inspect.signature(factory).parameters)))
 
 
 def _name_of(factory: Callable[..., Any]) -> str:

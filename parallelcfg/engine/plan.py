@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from parallelcfg.randomness import Root
     from parallelcfg.transport.habits import Habits
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Plan", "backend_asked_for", "make_plan"]
 
 _QUIET_DEPTH = 2
 #: Backends that are nothing but their parameters: one object of theirs serves any number of calls.
@@ -138,7 +138,7 @@ def make_plan(config: Config) -> Plan:
     scope = current_scope()
     depth = worker.depth if scope is None else scope.depth
     cpus = cpu_count()
-    around = _surroundings(config, depth, (scope and scope.backend) or default_backend())
+    around = _surroundings(config, depth, _default_backend())
     known = _remembered(config, around, cpus)
     if known is not None:
         _announce(config, known.substitutions, depth)
@@ -169,6 +169,22 @@ def make_plan(config: Config) -> Plan:
             _plans.clear()
         _plans[id(config)] = config, around, str(choice.backend), plan
     return plan
+
+
+def backend_asked_for(config: Config) -> object:
+    """The backend that a configuration means here, where nothing stands in its way.
+
+    Parameters
+    ----------
+    config : Config
+        The settings in force.
+    """
+    return asked_backend(config, _default_backend())
+
+
+def _default_backend() -> str:
+    scope = current_scope()
+    return (scope and scope.backend) or default_backend()
 
 
 def _remembered(config: Config, around: Surroundings, cpus: int) -> Plan | None:

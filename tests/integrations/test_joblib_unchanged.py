@@ -1,10 +1,20 @@
 """What runs with joblib alone runs under the bridge."""
 
+import inspect
+import math
+import multiprocessing
+
 import joblib
 import pytest
 
 from parallelcfg import parallel_config
+from parallelcfg.backends.threads import ThreadsBackend
 from parallelcfg.integrations.joblib import install, last_call, uninstall
+
+takes_params = pytest.mark.skipif(
+    "backend_kwargs" not in inspect.signature(joblib.Parallel).parameters,
+    reason="this joblib takes no parameters of backends",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +57,42 @@ def test_a_call_that_names_its_backend_takes_the_number_that_stands_around_it(cl
     with joblib.parallel_config(cluster, n_jobs=2):
         call = governed(backend="threading")
     assert (call.backend_name, call.effective_n_jobs) == ("threading", 2)
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), [("verbose", -1, 0), ("timeout", math.inf, None)])
+def test_values_that_joblib_takes_are_taken(name, value, expected):
+    assert getattr(governed(backend="threading", **{name: value}).config, name) == expected
+
+
+def test_values_that_joblib_takes_around_a_call_are_taken():
+    with joblib.parallel_config("threading", verbose=-1):
+        assert governed().config.verbose == 0
+
+
+@takes_params
+def test_parameters_go_to_the_backend_that_has_them():
+    with parallel_config(backend="loky"):
+        config = governed(n_jobs=1, idle_worker_timeout=7, maxtasksperchild=7).config
+    assert config.backend_params == {"idle_worker_timeout": 7}
+    config = governed(n_jobs=1, backend=multiprocessing.get_context("spawn"), maxtasksperchild=7).config
+    assert config.backend_params == {"maxtasksperchild": 7}
+
+
+@takes_params
+@pytest.mark.parametrize(
+    "configured",
+    ["threading", "sequential", ThreadsBackend, ThreadsBackend()],
+    ids=["threading", "sequential", "class", "instance"],
+)
+def test_parameters_that_the_configured_backend_does_not_have_are_no_errors(configured):
+    with parallel_config(backend=configured):
+        config = governed(n_jobs=2, idle_worker_timeout=7, initializer=int).config
+    assert (config.backend, config.backend_params) == (configured, {})
+
+
+@takes_params
+def test_parameters_that_the_named_backend_does_not_have_are_no_errors():
+    assert governed(backend="threading", idle_worker_timeout=7).config.backend_params == {}
+    assert governed(require="sharedmem", idle_worker_timeout=7).config.backend_params == {}
+    with joblib.parallel_config("threading", idle_worker_timeout=7):
+        assert governed().config.backend_params == {}

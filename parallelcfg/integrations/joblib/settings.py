@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
+from parallelcfg.backends.registry import known_params
 from parallelcfg.config import process, state
+from parallelcfg.config.context import get_config
+from parallelcfg.config.keys import KEYS
 from parallelcfg.config.snapshot import Origin
+from parallelcfg.engine.plan import backend_asked_for
 from parallelcfg.parallel import Parallel
 
 if TYPE_CHECKING:
@@ -16,7 +21,6 @@ __all__ = ["Said", "said_by"]
 
 #: A contract between a library's call and its caller, not for configuration to change.
 _CONTRACT = {"return_as": "list", "on_error": "raise"}
-_COUNTS = ("n_jobs", "verbose")
 _CONTEXT = Origin("parallel_config", "joblib.parallel_config")
 
 
@@ -27,23 +31,34 @@ class Said:
     Parameters
     ----------
     call : dict
-        By the call itself, parameters of the backend included.
+        By the call itself.
+    call_params : dict
+        Parameters that the call has for its backend, whichever that is.
     around : dict
         By `joblib.parallel_config` around it.
-    params : dict
+    around_params : dict
         Parameters of the backend that stands in ``around``.
     """
 
     call: dict[str, Any]
-    around: dict[str, Any] = field(default_factory=dict)
-    params: dict[str, Any] = field(default_factory=dict)
+    call_params: dict[str, Any]
+    around: dict[str, Any]
+    around_params: dict[str, Any]
 
     def governor(self) -> Parallel[Any]:
-        """A parallelcfg call with these settings, on top of what is in force here."""
-        layer = process.checked(process.really_said(self.around), self.params, _CONTEXT)
+        """A parallelcfg call with these settings, on top of what is in force here.
+
+        Parameters that a backend does not have go nowhere, as in joblib: libraries pass those of loky to
+        whichever backend is configured.
+        """
+        params = self.around_params and known_params(self.around["backend"], self.around_params)
+        layer = process.checked(process.really_said(self.around), params, _CONTEXT)
         state.push(layer)
         try:
-            return Parallel(**{**_CONTRACT, **self.call})
+            params = self.call_params and known_params(
+                backend_asked_for(get_config(**self.call)), self.call_params
+            )
+            return Parallel(**{**_CONTRACT, **self.call, **params})
         finally:
             state.remove(layer)
 
@@ -67,35 +82,44 @@ def said_by(
     Examples
     --------
     >>> said_by({"n_jobs": -1.0, "verbose": False}, {"n_jobs": None}, unset=type(...), names={})
-    Said(call={'n_jobs': -1, 'verbose': 0}, around={}, params={})
+    Said(call={'n_jobs': -1, 'verbose': 0}, call_params={}, around={}, around_params={})
     """
     call, call_params = _translated(given, unset, names)
-    outer, params = _translated(around, unset, names)
+    outer, outer_params = _translated(around, unset, names)
     if not isinstance(outer.get("backend", ""), str):  # somebody else's, which this call does not run on
         del outer["backend"]
         if {**outer, **call}.get("require") == "sharedmem":  # joblib fell back to threads, and to one of them
             outer.pop("n_jobs", None)
-    return Said({**call, **call_params}, outer, params)
+    return Said(call, call_params, outer, outer_params)
 
 
 def _translated(
     values: Mapping[str, Any], unset: type, names: Mapping[type, str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Keys with their values, and parameters of the backend."""
-    keys = {key: value for key, value in values.items() if not isinstance(value, unset)}
-    params: dict[str, Any] = {}
+    said = {key: value for key, value in values.items() if not isinstance(value, unset)}
+    keys = {key: value for key, value in said.items() if key in KEYS}
+    params = {name: value for name, value in said.items() if name not in KEYS}
     backend: Any = keys.get("backend")
     if type(backend) in names:
         keys["backend"] = names[type(backend)]
-        params = dict(getattr(backend, "backend_kwargs", {}))  # since joblib 1.4
+        params = {**getattr(backend, "backend_kwargs", {}), **params}  # since joblib 1.4
         if backend.inner_max_num_threads is not None:
             keys["inner_max_num_threads"] = backend.inner_max_num_threads
     for key in ("n_jobs", "backend"):  # None is unset here, as in joblib
         if keys.get(key, ...) is None:
             del keys[key]
-    for key in _COUNTS:  # joblib takes whatever int() takes
-        if key in keys:
-            keys[key] = int(keys[key])
-    if keys.get("temp_folder") is not None and "temp_folder" in keys:
-        keys["temp_folder"] = str(keys["temp_folder"])
+    _convert(keys)
     return keys, params
+
+
+def _convert(keys: dict[str, Any]) -> None:
+    """Give values that joblib takes a form that parallelcfg takes."""
+    if "n_jobs" in keys:  # joblib takes whatever int() takes
+        keys["n_jobs"] = int(keys["n_jobs"])
+    if "verbose" in keys:
+        keys["verbose"] = max(0, int(keys["verbose"]))
+    if keys.get("timeout") == inf:
+        keys["timeout"] = None
+    if keys.get("temp_folder") is not None:
+        keys["temp_folder"] = str(keys["temp_folder"])
