@@ -3,11 +3,15 @@
 import inspect
 import math
 import multiprocessing
+import os
+import pickle
+from concurrent.futures.process import BrokenProcessPool
 
 import joblib
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from parallelcfg import parallel_config
+from parallelcfg import WorkerLost, parallel_config
 from parallelcfg.backends.threads import ThreadsBackend
 from parallelcfg.integrations.joblib import install, last_call, uninstall
 
@@ -96,3 +100,27 @@ def test_parameters_that_the_named_backend_does_not_have_are_no_errors():
     assert governed(require="sharedmem", idle_worker_timeout=7).config.backend_params == {}
     with joblib.parallel_config("threading", idle_worker_timeout=7):
         assert governed().config.backend_params == {}
+
+
+@pytest.mark.parametrize("return_as", ["list", "generator"])
+def test_a_lost_worker_is_an_error_that_libraries_catch_and_parallelcfgs_too(return_as):
+    with pytest.raises(TerminatedWorkerError, match="exit code 3") as caught:
+        list(joblib.Parallel(n_jobs=2, return_as=return_as)([joblib.delayed(os._exit)(3)]))
+    assert isinstance(caught.value, BrokenProcessPool)
+    assert isinstance(caught.value, WorkerLost)
+    back = pickle.loads(pickle.dumps(caught.value))
+    assert (type(back), str(back)) == (type(caught.value), str(caught.value))
+
+
+class Own(WorkerLost):
+    """A task's own error."""
+
+
+def lose():
+    raise Own("a boat")
+
+
+def test_a_tasks_own_kind_of_error_stays_what_it_is():
+    with pytest.raises(WorkerLost) as caught:
+        joblib.Parallel(n_jobs=1)([joblib.delayed(lose)()])
+    assert type(caught.value) is Own
