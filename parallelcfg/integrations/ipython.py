@@ -57,7 +57,7 @@ class Magics:
         shell.register_magic_function(self.line, "line", "parallel")
         shell.register_magic_function(self.cell, "cell", "parallel")
         shell.register_magic_function(self.begin_cell, "line", "_parallel_cell")
-        shell.input_transformers_cleanup.append(self.transform)
+        shell.input_transformers_cleanup.append(transform)
         shell.events.register("post_run_cell", self.end_cell)
         if self._matcher is not None:
             shell.Completer.custom_matchers.append(self._matcher)
@@ -69,7 +69,7 @@ class Magics:
         """Take everything back, settings included."""
         for handle in (*self._session, *self._cell):
             handle.reset()
-        self._shell.input_transformers_cleanup.remove(self.transform)
+        self._shell.input_transformers_cleanup.remove(transform)
         self._shell.events.unregister("post_run_cell", self.end_cell)
         if self._matcher is not None:
             self._shell.Completer.custom_matchers.remove(self._matcher)
@@ -103,22 +103,6 @@ class Magics:
         finally:
             handle.reset()
 
-    def transform(self, lines: list[str]) -> list[str]:
-        """Turn ``%%parallel`` in a cell's first line into a line magic that the cell's end undoes.
-
-        So the cell remains a cell: its last value is shown, its ``await`` is awaited, its lines keep their
-        numbers, and its next line may be another cell magic.
-        """
-        words = lines[0].split(maxsplit=1) if lines else []
-        if not words or words[0] != _CELL:
-            return lines
-        options = words[1].strip() if len(words) > 1 else ""
-        from IPython.core import inputtransformer2
-
-        begin = f"get_ipython().run_line_magic('_parallel_cell', {options!r})\n"
-        below: Any = inputtransformer2.cell_magic
-        return [begin, *below(lines[1:])]
-
     def begin_cell(self, text: str) -> None:
         """Set keys until the end of the cell."""
         __tracebackhide__ = True
@@ -129,6 +113,27 @@ class Magics:
         while self._cell:
             self._cell.pop().reset()
         await_output()
+
+
+def transform(lines: list[str]) -> list[str]:
+    """Turn ``%%parallel`` in a cell's first line into a line magic that the cell's end undoes.
+
+    So the cell remains a cell: its last value is shown, its ``await`` is awaited, its lines keep their
+    numbers, and its next line may be another cell magic.
+    """
+    words = lines[0].split(maxsplit=1) if lines else []
+    if not words or words[0] != _CELL:
+        return lines
+    options = words[1].strip() if len(words) > 1 else ""
+    from IPython.core import inputtransformer2
+
+    begin = f"get_ipython().run_line_magic('_parallel_cell', {options!r})\n"
+    below: Any = inputtransformer2.cell_magic
+    return [begin, *below(lines[1:])]
+
+
+#: So IPython leaves it out when it asks whether what is typed is complete: a blank line ends cell magics.
+transform.has_side_effects = True  # type: ignore[attr-defined]
 
 
 def read_options(text: str) -> dict[str, str]:

@@ -116,6 +116,19 @@ def test_the_cell_magic_works_above_another_one(notebook, other):
 
 
 @pytest.mark.parametrize(
+    ("typed", "status"),
+    [
+        ("%%parallel n_jobs=2", "incomplete"),
+        ("%%parallel n_jobs=2\nx = 1", "incomplete"),
+        ("%%parallel n_jobs=2\nx = 1\n\n", "complete"),
+        ("%parallel n_jobs=2", "complete"),
+    ],
+)
+def test_at_a_prompt_a_blank_line_ends_the_cell(notebook, typed, status):
+    assert notebook.value(f"get_ipython().check_complete({typed!r})[0]") == repr(status)
+
+
+@pytest.mark.parametrize(
     ("line", "text"),
     [
         ("%parallel n_jbos=3", "unknown key 'n_jbos' (did you mean 'n_jobs'?)"),
