@@ -22,7 +22,7 @@ from parallelcfg.config.context import explain, get_config
 from parallelcfg.config.snapshot import Origin
 from parallelcfg.config.spelling import from_text, from_untyped_text
 from parallelcfg.errors import ConfigError
-from parallelcfg.integrations.output import await_output
+from parallelcfg.integrations.cells import Cells
 
 if TYPE_CHECKING:
     from parallelcfg.config.process import Handle
@@ -48,7 +48,7 @@ class Magics:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._session: list[Handle] = []
-        self._cell: list[Handle] = []
+        self._cells = Cells(shell)
         self._matcher = make_matcher()
 
     def load(self) -> None:
@@ -58,7 +58,7 @@ class Magics:
         shell.register_magic_function(self.cell, "cell", "parallel")
         shell.register_magic_function(self.begin_cell, "line", "_parallel_cell")
         shell.input_transformers_cleanup.append(transform)
-        shell.events.register("post_run_cell", self.end_cell)
+        self._cells.load()
         if self._matcher is not None:
             shell.Completer.custom_matchers.append(self._matcher)
         else:
@@ -67,10 +67,10 @@ class Magics:
 
     def unload(self) -> None:
         """Take everything back, settings included."""
-        for handle in (*self._session, *self._cell):
+        for handle in self._session:
             handle.reset()
+        self._cells.unload()
         self._shell.input_transformers_cleanup.remove(transform)
-        self._shell.events.unregister("post_run_cell", self.end_cell)
         if self._matcher is not None:
             self._shell.Completer.custom_matchers.remove(self._matcher)
         for kind, name in (("line", "parallel"), ("cell", "parallel"), ("line", "_parallel_cell")):
@@ -106,13 +106,7 @@ class Magics:
     def begin_cell(self, text: str) -> None:
         """Set keys until the end of the cell."""
         __tracebackhide__ = True
-        self._cell.append(_set(read_options(text)))
-
-    def end_cell(self, *_: object) -> None:
-        """The cell has run."""
-        while self._cell:
-            self._cell.pop().reset()
-        await_output()
+        self._cells.add(_set(read_options(text)))
 
 
 def transform(lines: list[str]) -> list[str]:

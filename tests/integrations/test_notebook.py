@@ -115,6 +115,33 @@ def test_the_cell_magic_works_above_another_one(notebook, other):
     assert notebook.value("seen, get_config().n_jobs") == "(1, 2)"
 
 
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("inner", ["1", "1 / 0", "", "%%parallel n_jobs=5"])
+def test_cells_that_a_cell_runs_do_not_end_its_settings(notebook, inner, silent):
+    run = f"get_ipython().run_cell({inner!r}, silent={silent})"
+    notebook.run(f"%%parallel n_jobs=3\n{run}\nseen = get_config().n_jobs")
+    assert notebook.value("seen, get_config().n_jobs") == "(3, 2)"
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_settings_end_with_a_cell_that_another_one_runs(notebook, silent):
+    inner = "%%parallel n_jobs=5\nseen = get_config().n_jobs"
+    notebook.run(f"get_ipython().run_cell({inner!r}, silent={silent})\nafter = get_config().n_jobs")
+    assert notebook.value("seen, after") == "(5, 2)"
+
+
+def test_what_widgets_do_in_other_threads_does_not_end_a_cells_settings(notebook):
+    notebook.run(
+        "%%parallel n_jobs=3\n"
+        "import threading\n"
+        "other = threading.Thread(target=get_ipython().events.trigger, args=['post_execute'])\n"
+        "other.start()\n"
+        "other.join()\n"
+        "seen = get_config().n_jobs"
+    )
+    assert notebook.value("seen, get_config().n_jobs") == "(3, 2)"
+
+
 @pytest.mark.parametrize(
     ("typed", "status"),
     [
