@@ -8,15 +8,12 @@ comments and order.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tomli
 
-from parallelcfg.config import files, spelling
+from parallelcfg.config import files, spelling, writing
 from parallelcfg.config.keys import KEYS
 from parallelcfg.config.layers import split
 from parallelcfg.config.positions import scan
@@ -25,7 +22,8 @@ from parallelcfg.config.validation import problems_of_content
 from parallelcfg.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
 __all__ = ["append_table", "change", "path_of", "remove", "spelt"]
 
@@ -106,7 +104,7 @@ def remove(file: Path, layer: str, path: tuple[str, ...]) -> None:
 
 def _edit(file: Path, layer: str, edited: Callable[[str, tuple[str, ...]], str]) -> None:
     """Change a file's text, given with the path of our table in it, unless that adds a problem."""
-    before = _content(file)
+    before = writing.content(file)
     known = problems_of_content(file, layer, before)
     if before and any(not problem.key for problem in known):
         raise ConfigError(tuple(known))  # no TOML: there is nothing to put a key into
@@ -116,7 +114,7 @@ def _edit(file: Path, layer: str, edited: Callable[[str, tuple[str, ...]], str])
     problems = [one for one in problems_of_content(file, layer, after) if (one.key, one.message) not in told]
     if problems:
         raise ConfigError(tuple(problems))
-    _write(file, after)
+    writing.replace(file, after)
 
 
 def _ended(written: str, text: str) -> str:
@@ -132,7 +130,7 @@ def append_table(file: Path, path: tuple[str, ...], section: str) -> None:
     ConfigError
         The table is there already, or the file can't be read or written.
     """
-    before = _content(file)
+    before = writing.content(file)
     parsed = files.parse("project", file, before, file.parent)
     if isinstance(parsed, Problem):
         raise ConfigError([parsed])
@@ -141,7 +139,7 @@ def append_table(file: Path, path: tuple[str, ...], section: str) -> None:
             [f"{file} has [{'.'.join(path)}] already; edit it, or use parallelcfg set KEY VALUE"]
         )
     gap = b"" if not before else b"\n" if before.endswith(b"\n") else b"\n\n"
-    _write(file, before + gap + section.encode("utf-8"))
+    writing.replace(file, before + gap + section.encode("utf-8"))
 
 
 def _changed(text: str, path: tuple[str, ...], value: str) -> str:
@@ -187,46 +185,3 @@ def _put(table: object, path: tuple[str, ...], value: str) -> None:
         table = table[name]
     assert isinstance(table, dict)
     table[path[-1]] = tomlkit.value(value)
-
-
-def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise ConfigError([Problem(f"can't be read: {error.strerror}", place=str(file))]) from None
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Replace a file's content in one step, keeping its owner and mode; a link stays a link."""
-    try:
-        target = file.resolve()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _beside(target) as (descriptor, temporary):
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(content)
-            before = target.stat() if target.exists() else None
-            if before is not None and hasattr(os, "chown"):
-                with contextlib.suppress(PermissionError):  # only root can give files to others
-                    os.chown(temporary, before.st_uid, before.st_gid)
-            temporary.chmod(0o666 & ~_umask() if before is None else before.st_mode & 0o777)
-            temporary.replace(target)
-    except OSError as error:
-        raise ConfigError([Problem(f"can't be written: {error.strerror}", place=str(file))]) from None
-
-
-@contextlib.contextmanager
-def _beside(target: Path) -> Iterator[tuple[int, Path]]:
-    """A temporary file in the same folder, gone afterwards unless it was moved."""
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        yield descriptor, Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
