@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Place", "Span", "excerpt", "locate", "scan"]
+__all__ = ["Layout", "Place", "Span", "Statement", "excerpt", "layout", "locate", "scan"]
 
 _WIDEST = 160
 
@@ -44,22 +44,67 @@ class Span:
     value: tuple[int, int]
 
 
-class _Scanner:
-    """One pass over an accepted TOML text."""
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A table's header, or a key with its value, from its first character to its last one.
+
+    Parameters
+    ----------
+    table : tuple
+        The table whose header or whose braces it stands below or between; a header's own.
+    path : tuple
+        What it is about.
+    start, end : int
+        Where it stands.
+    """
+
+    table: Path
+    path: Path
+    start: int
+    end: int
+
+    @property
+    def is_header(self) -> bool:
+        """Whether it is one."""
+        return self.table == self.path
+
+
+class Layout:
+    """How a TOML text is written.
+
+    Parameters
+    ----------
+    text : str
+        The text, which tomli accepts.
+
+    Attributes
+    ----------
+    spans : dict
+        The span of every key and array item, by path.
+    lines : list of Statement
+        What has lines of its own, in order.
+    entries : list of Statement
+        What stands in inline tables, in order.
+    """
 
     def __init__(self, text: str) -> None:
         self.spans: dict[Path, Span] = {}
+        self.lines: list[Statement] = []
+        self.entries: list[Statement] = []
         self._text = text
         self._at = 0
         self._tables: dict[Path, int] = {}  # how many tables an array of tables has so far
+        self._document()
 
-    def document(self) -> None:
+    def _document(self) -> None:
         table: Path = ()
         while not self._next_is(""):
+            start = self._at
             if self._next_is("["):
-                table = self._header()
+                path = table = self._header()
             else:
-                self._pair(table)
+                path = self._pair(table)
+            self.lines.append(Statement(table, path, start, self._at))
 
     def _next_is(self, character: str) -> bool:
         """Whether this character comes next, after blanks, comments and line ends; "" asks for the end."""
@@ -108,7 +153,7 @@ class _Scanner:
         self.spans.setdefault(path, Span(place, place))
         return path
 
-    def _pair(self, path: Path) -> None:
+    def _pair(self, path: Path) -> Path:
         *parents, (name, place) = self._key()
         for parent, place_of_parent in parents:
             path = (*path, parent)
@@ -117,6 +162,7 @@ class _Scanner:
         self._skip(_BLANK)
         path = (*path, name)
         self.spans[path] = Span(place, self._value(path))
+        return path
 
     def _value(self, path: Path) -> tuple[int, int]:
         start = self._at
@@ -136,8 +182,9 @@ class _Scanner:
         self._at += 1
         index = 0
         while not self._next_is(end):
+            start = self._at
             if end == "}":
-                self._pair(path)
+                self.entries.append(Statement(path, self._pair(path), start, self._at))
             else:
                 item = (*path, index)
                 place = self._value(item)
@@ -157,11 +204,14 @@ def _unquoted(part: str) -> str:
 
 
 @lru_cache(maxsize=8)
+def layout(text: str) -> Layout:
+    """The layout of a TOML text that tomli accepts."""
+    return Layout(text)
+
+
 def scan(text: str) -> dict[Path, Span]:
     """The span of every key and array item of a TOML text that tomli accepts, by path."""
-    scanner = _Scanner(text)
-    scanner.document()
-    return scanner.spans
+    return layout(text).spans
 
 
 def locate(text: str, path: tuple[str, ...], *, value: bool = False) -> Place | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 __all__ = [
+    "DEEPEST",
     "from_code",
     "from_text",
     "from_toml",
@@ -26,6 +27,7 @@ __all__ = [
     "shorten",
     "to_text",
     "to_toml",
+    "to_toml_key",
     "to_untyped_text",
     "toml_value",
     "too_deep",
@@ -40,7 +42,9 @@ _BOOLEANS = {
 _NULLS = frozenset({"none", "null"})
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST_VALUE = 80
-_DEEPEST = 32
+
+#: Tables and arrays nested deeper are beyond sense.
+DEEPEST = 32
 
 
 def from_toml(value: object, *, nullable: bool) -> object:
@@ -116,7 +120,7 @@ def toml_value(text: str) -> object:
 def too_deep(value: object) -> bool:
     """Whether tables and arrays are nested beyond sense, and beyond what recursive functions can take."""
     level = [value]
-    for _ in range(_DEEPEST):
+    for _ in range(DEEPEST):
         level = [
             inner
             for one in level
@@ -172,11 +176,19 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+def to_toml_key(path: tuple[str, ...]) -> str:
+    """A path as a key of TOML, dotted where it has several parts.
+
+    Examples
+    --------
+    >>> print(to_toml_key(("backends", "dask", "é")))
+    backends.dask."é"
+    """
+    return ".".join(part if _BARE.fullmatch(part) else quoted(part) for part in path)
+
+
 def _inline_table(table: Mapping[str, object]) -> str:
-    pairs = [
-        f"{name if _BARE.fullmatch(name) else quoted(name)} = {to_toml(value)}"
-        for name, value in table.items()
-    ]
+    pairs = [f"{to_toml_key((name,))} = {to_toml(value)}" for name, value in table.items()]
     return f"{{{', '.join(pairs)}}}"
 
 
