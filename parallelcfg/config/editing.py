@@ -1,28 +1,31 @@
 """Changing one key of a TOML file in place.
 
-A value that stands there already is replaced at its exact position, so that nothing else can change. A new
-key goes below the line that has it as a comment, as `init` writes them; else tomlkit puts it in, which keeps
-comments and order.
+Whatever way there is to write a change into the text counts only if the text then says what it said before
+and the change; where there is no such way, the file stays as it was.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import tomli
 
 from parallelcfg.config import files, spelling, writing
+from parallelcfg.config.entries import problem
 from parallelcfg.config.keys import KEYS
-from parallelcfg.config.layers import split
+from parallelcfg.config.layers import flatten, join, split
+from parallelcfg.config.places import Reader
+from parallelcfg.config.placing import with_key, without_key
 from parallelcfg.config.positions import scan
+from parallelcfg.config.process import current
+from parallelcfg.config.snapshot import Origin
 from parallelcfg.config.suggest import suggest
 from parallelcfg.config.validation import problems_of_content
 from parallelcfg.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
     from pathlib import Path
 
 __all__ = ["append_table", "change", "path_of", "remove", "spelt"]
@@ -34,11 +37,13 @@ def path_of(key: str, profile: str | None) -> tuple[str, ...]:
     Raises
     ------
     ValueError
-        There is no such key.
+        There is no such key, or it can't stand in a file.
     """
     if profile == "":
         raise ValueError("a profile has a name")
     path = split(key)
+    if len(path) > spelling.DEEPEST:
+        raise ValueError(f"{spelling.shorten(key)} is too deeply nested")
     if path[0] == "profiles" and len(path) > 2:  # noqa: PLR2004 - the table, the profile, the key
         raise ValueError(f"for a profile's key say {'.'.join(path[2:])} --profile {path[1]}")
     at = path[1:] if path[0] == "locked" else path
@@ -73,9 +78,10 @@ def change(file: Path, layer: str, path: tuple[str, ...], value: str) -> None:
     Raises
     ------
     ConfigError
-        The file can't be read or written, is no TOML, or would not validate afterwards. It stays as it was.
+        The file can't be read or written, is no TOML, has no room for the key, or would not validate
+        afterwards. It stays as it was.
     """
-    _edit(file, layer, lambda text, root: _changed(text, (*root, *path), value))
+    _edit(file, layer, path, value)
 
 
 def remove(file: Path, layer: str, path: tuple[str, ...]) -> None:
@@ -86,49 +92,16 @@ def remove(file: Path, layer: str, path: tuple[str, ...]) -> None:
     ConfigError
         The file does not say the key, can't be read or written, or is no TOML. It stays as it was.
     """
-
-    def without(text: str, root: tuple[str, ...]) -> str:
-        import tomlkit
-
-        document = tomlkit.parse(text)
-        table: object = document
-        for name in (*root, *path[:-1]):
-            table = table.get(name) if isinstance(table, dict) else None
-        if not isinstance(table, dict) or path[-1] not in table:
-            raise ConfigError([f"{file} does not say {'.'.join(path)}; parallelcfg explain tells who does"])
-        del table[path[-1]]
-        return _ended(tomlkit.dumps(document), text)
-
-    _edit(file, layer, without)
-
-
-def _edit(file: Path, layer: str, edited: Callable[[str, tuple[str, ...]], str]) -> None:
-    """Change a file's text, given with the path of our table in it, unless that adds a problem."""
-    before = writing.content(file)
-    known = problems_of_content(file, layer, before)
-    if before and any(not problem.key for problem in known):
-        raise ConfigError(tuple(known))  # no TOML: there is nothing to put a key into
-    root = ("tool", "parallelcfg") if file.name == "pyproject.toml" else ()
-    after = edited(before.decode("utf-8"), root).encode("utf-8")
-    told = {(problem.key, problem.message) for problem in known}
-    problems = [one for one in problems_of_content(file, layer, after) if (one.key, one.message) not in told]
-    if problems:
-        raise ConfigError(tuple(problems))
-    writing.replace(file, after)
-
-
-def _ended(written: str, text: str) -> str:
-    """What tomlkit wrote, whose new lines end with LF alone, with the line ends of the text before."""
-    return written.replace("\r\n", "\n").replace("\n", "\r\n") if "\r\n" in text else written
+    _edit(file, layer, path, None)
 
 
 def append_table(file: Path, path: tuple[str, ...], section: str) -> None:
-    """Add a section to a file that has no such table yet.
+    """Add a section, of comments so far, to a file that has no such table yet.
 
     Raises
     ------
     ConfigError
-        The table is there already, or the file can't be read or written.
+        The table is there already or has no room, or the file can't be read or written.
     """
     before = writing.content(file)
     parsed = files.parse("project", file, before, file.parent)
@@ -138,50 +111,77 @@ def append_table(file: Path, path: tuple[str, ...], section: str) -> None:
         raise ConfigError(
             [f"{file} has [{'.'.join(path)}] already; edit it, or use parallelcfg set KEY VALUE"]
         )
-    gap = b"" if not before else b"\n" if before.endswith(b"\n") else b"\n\n"
-    writing.replace(file, before + gap + section.encode("utf-8"))
+    text = before.decode("utf-8")
+    gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
+    after = _first([text + gap + section], path, _meant(text, path, "{}"))
+    if after is None:
+        raise ConfigError([_no_room(file, "project", text, path)])
+    writing.replace(file, after.encode("utf-8"))
 
 
-def _changed(text: str, path: tuple[str, ...], value: str) -> str:
-    span = scan(text).get(path)
-    if span is not None:
-        start, end = span.value
-        return text[:start] + value + text[end:]
-    import tomlkit
+def _edit(file: Path, layer: str, key: tuple[str, ...], value: str | None) -> None:
+    """Give a key of our table a value, or take it out, unless that adds a problem."""
+    before = writing.content(file)
+    known = problems_of_content(file, layer, before)
+    if before and any(not problem.key for problem in known):
+        raise ConfigError(tuple(known))  # no TOML: there is nothing to put a key into
+    text = before.decode("utf-8")
+    path = ("tool", "parallelcfg", *key) if file.name == "pyproject.toml" else key
+    if value is None and not _said(text, path).there:
+        raise ConfigError([f"{file} does not say {'.'.join(key)}; parallelcfg explain tells who does"])
+    texts = [without_key(text, path)] if value is None else with_key(text, path, value)
+    after = _first(texts, path, _meant(text, path, value))
+    if after is None:
+        raise ConfigError([_no_room(file, layer, text, path)])
+    content = after.encode("utf-8")
+    told = {(problem.key, problem.message) for problem in known}
+    problems = [
+        one for one in problems_of_content(file, layer, content) if (one.key, one.message) not in told
+    ]
+    if problems:
+        raise ConfigError(tuple(problems))
+    writing.replace(file, content)
 
-    document = tomlkit.parse(text)
-    _put(document, path, value)
-    written = _apart(_ended(tomlkit.dumps(document), text), text, path)
-    return _below_its_comment(text, path[-1], value, tomli.loads(written)) or written
+
+class _Said(NamedTuple):
+    """What a text says: at a path and below it, and everywhere else."""
+
+    there: dict[tuple[str, ...], str]
+    elsewhere: dict[tuple[str, ...], str]
 
 
-def _apart(written: str, text: str, path: tuple[str, ...]) -> str:
-    """What tomlkit wrote, with an empty line between a table that is new and the next one."""
-    if path[:-1] in scan(text):
-        return written
-    _, end = scan(written)[path].value
-    following = re.compile(r"(\r?\n)\[").match(written, end)
-    return written if following is None else written[:end] + following[1] + written[end:]
+def _said(text: str, path: tuple[str, ...]) -> _Said:
+    """What a text says, each value as its `repr`, for 1 is not true, and nan is nan.
+
+    That a table around the path is empty says nothing.
+    """
+    said = _Said({}, {})
+    for leaf, value in flatten(tomli.loads(text), ()):
+        if leaf[: len(path)] == path:
+            said.there[leaf] = repr(value)
+        elif value != {} or path[: len(leaf)] != leaf:
+            said.elsewhere[leaf] = repr(value)
+    return said
 
 
-def _below_its_comment(text: str, key: str, value: str, meant: object) -> str | None:
-    """The text with a new key below a line that has it as a comment, if the text then says what is meant."""
-    for found in re.finditer(rf"^#[ \t]*{re.escape(key)}[ \t]*=[^\r\n]*(\r?\n)", text, re.MULTILINE):
-        changed = f"{text[: found.end()]}{key} = {value}{found[1]}{text[found.end() :]}"
-        with contextlib.suppress(tomli.TOMLDecodeError):  # of another table, or no comment but in a string
-            if tomli.loads(changed) == meant:
-                return changed
+def _meant(text: str, path: tuple[str, ...], value: str | None) -> _Said:
+    """What a text is meant to say once a key has a value, or has none."""
+    alone = "" if value is None else f"{spelling.to_toml_key(path)} = {value}"
+    return _Said(_said(alone, path).there, _said(text, path).elsewhere)
+
+
+def _first(texts: Iterable[str], path: tuple[str, ...], meant: _Said) -> str | None:
+    """The first text that says what is meant and nothing else."""
+    for text in texts:
+        with contextlib.suppress(tomli.TOMLDecodeError):
+            if _said(text, path) == meant:
+                return text
     return None
 
 
-def _put(table: object, path: tuple[str, ...], value: str) -> None:
-    """Add a key, and the tables on its way, to a document of tomlkit."""
-    import tomlkit
-
-    for name in path[:-1]:
-        assert isinstance(table, dict)
-        if name not in table:
-            table[name] = tomlkit.table(is_super_table=name != path[-2])
-        table = table[name]
-    assert isinstance(table, dict)
-    table[path[-1]] = tomlkit.value(value)
+def _no_room(file: Path, layer: str, text: str, path: tuple[str, ...]) -> Problem:
+    """That a key can't be written, at the place of what is in its way."""
+    known = [path[:end] for end in range(len(path) + 1) if path[:end] in scan(text)]
+    where = Origin(layer, str(file), path=known[-1] if known else ())
+    message = f"{join(path)} can't be changed without changing more than that; edit the file by hand"
+    return problem(where, message, join(path), Reader(current().resolver.machine.cwd, lambda _: text))

@@ -98,6 +98,70 @@ def test_set_keeps_a_new_table_apart_from_the_next_one(command, end):
     assert file.read_bytes().decode() == end.join([*before[:3], *new, *before[3:]])
 
 
+@pytest.mark.parametrize(
+    ("before", "args", "after"),
+    [
+        (
+            "profiles.night.n_jobs = -1\nretries = 3\n",
+            ["n_jobs", "1", "--profile", "debug"],
+            "profiles.night.n_jobs = -1\nprofiles.debug.n_jobs = 1\nretries = 3\n",
+        ),
+        (
+            "backends.loky.idle_worker_timeout = 60\nretries = 2\n",
+            ["backends.dask.address", "tcp://x"],
+            'backends.loky.idle_worker_timeout = 60\nbackends.dask.address = "tcp://x"\nretries = 2\n',
+        ),
+        (
+            "profiles.night.n_jobs = -1 # c",
+            ["retries", "2"],
+            "profiles.night.n_jobs = -1 # c\nretries = 2\n",
+        ),
+        (
+            "profiles = {night = {n_jobs = -1}}\n",
+            ["n_jobs", "1", "--profile", "debug"],
+            "profiles = {night = {n_jobs = -1}, debug.n_jobs = 1}\n",
+        ),
+        ("backends = {}", ["backends.dask.retries", "1"], "backends = {dask.retries = 1}"),
+        (
+            "  [profiles.a]\n    retries = 1",
+            ["n_jobs", "1", "--profile", "a"],
+            "  [profiles.a]\n    retries = 1\n    n_jobs = 1\n",
+        ),
+    ],
+)
+def test_set_puts_a_key_beside_others_however_they_are_written(command, before, args, after):
+    file = command.write("parallel.toml", before)
+    assert command("set", *args).code == 0
+    assert file.read_text() == after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("# mine\n[profiles.a]\n", "# mine\n\nn_jobs = 1\n\n[profiles.a]\n"),
+        ("# mine\n\n# a's\n[profiles.a]\n", "# mine\n\nn_jobs = 1\n\n# a's\n[profiles.a]\n"),
+        ("# mine\n", "# mine\n\nn_jobs = 1\n"),
+        ("# n_jobs = 2", "# n_jobs = 2\nn_jobs = 1\n"),
+    ],
+)
+def test_set_leaves_comments_with_what_they_are_about(command, before, after):
+    file = command.write("parallel.toml", before)
+    assert command("set", "n_jobs", "1").code == 0
+    assert file.read_text() == after
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["backends = 5\n", "[[backends]]\nx = 1\n", "backends.dask.x.y = 1\n", "[backends.dask.x]\ny = 1\n"],
+)
+def test_set_refuses_what_can_not_be_written_without_changing_more(command, before):
+    file = command.write("parallel.toml", before)
+    outcome = command("set", "backends.dask.x", "1")
+    assert (outcome.code, file.read_text()) == (1, before)
+    assert "parallel.toml:1:" in outcome.err
+    assert "backends.dask.x can't be changed without changing more than that; edit the file" in outcome.err
+
+
 def test_set_writes_to_the_users_file_and_to_any_file(command):
     assert command("set", "n_jobs", "2", "--user").code == 0
     assert (command.root.parent / "user/parallel.toml").read_text() == "n_jobs = 2\n"
@@ -157,6 +221,7 @@ def test_set_leaves_broken_toml_alone(command):
         ("backends", "'backends' is a table; name a key in it"),
         ("n_jobs.x", "unknown key 'n_jobs.x'"),
         ("a..b", "'a..b' is no dotted key"),
+        ("backends" + ".x" * 2000, "is too deeply nested"),
     ],
 )
 def test_set_refuses_what_is_no_key(command, key, message):
@@ -227,6 +292,21 @@ def test_init_adds_a_table_to_pyproject_once(command):
     assert file.read_text() == text
 
 
+@pytest.mark.parametrize("before", ["tool = {ruff = {line-length = 100}}\n", "[[tool]]\n", "tool = 5\n"])
+def test_init_refuses_a_pyproject_that_has_no_room_for_a_table(command, before):
+    file = command.write("pyproject.toml", before)
+    outcome = command("init", "--pyproject")
+    assert (outcome.code, file.read_text()) == (1, before)
+    assert "pyproject.toml:1:" in outcome.err
+    assert "tool.parallelcfg can't be changed without changing more than that" in outcome.err
+
+
+def test_init_adds_a_table_below_dotted_keys_and_inline_tables(command):
+    file = command.write("pyproject.toml", "tool.ruff = {line-length = 100}\n")
+    assert command("init", "--pyproject").code == 0
+    assert tomli.loads(file.read_text())["tool"] == {"ruff": {"line-length": 100}, "parallelcfg": {}}
+
+
 def test_unset_takes_a_key_out_and_nothing_else(command):
     before = (
         "# top\r\nn_jobs = 4   # mine\r\nverbose = 1\r\n\r\n[backends.loky]\r\nidle_worker_timeout = 3\r\n"
@@ -239,6 +319,23 @@ def test_unset_takes_a_key_out_and_nothing_else(command):
     assert command("unset", "backends.loky.idle_worker_timeout").code == 0
     assert tomli.loads(file.read_text()) == {"verbose": 1, "backends": {"loky": {}}}
     assert "did you mean 'n_jobs'" in command("unset", "njobs").err
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("backends.dask.x = 1\nbackends.dask.y = 2\nretries = 1 # c\n", "retries = 1 # c\n"),
+        ("[backends.dask]\nx = 1\n# x\n\n# a's\n[profiles.a]\n", "# a's\n[profiles.a]\n"),
+        ("backends = {dask.x = 1, dask.y = 2, loky.x = 1}\n", "backends = {loky.x = 1}\n"),
+        ("backends = {loky.x = 1, dask = {x = 1}} # c\n", "backends = {loky.x = 1} # c\n"),
+        ("backends = {dask = {}}", "backends = {}"),
+        ("[backends]\ndask = {x = [{y = 1}]}", "[backends]\n"),
+    ],
+)
+def test_unset_takes_a_table_out_however_it_is_written(command, before, after):
+    file = command.write("parallel.toml", before)
+    assert command("unset", "backends.dask").code == 0
+    assert file.read_text() == after
 
 
 def test_unset_takes_a_key_out_of_a_profile_and_of_pyproject(command):
