@@ -54,7 +54,8 @@ def path_of(key: str, profile: str | None) -> tuple[str, ...]:
             )
         near = suggest(key, KEYS)
         raise ValueError(f"unknown key {key!r} ({near})" if near else f"unknown key {key!r}")
-    return path if profile is None else ("profiles", profile, *path)
+    path = path if profile is None else ("profiles", profile, *path)
+    return tuple(map(_in_utf8, path))
 
 
 def spelt(key: str, text: str) -> str:
@@ -63,13 +64,22 @@ def spelt(key: str, text: str) -> str:
     Raises
     ------
     ValueError
-        It looks like an array or a table and is none.
+        It looks like an array or a table and is none, or it can't stand in a file.
     """
-    path = split(key)
+    path, text = split(key), _in_utf8(text)
     name = path[path[0] == "locked"]
     if KEYS[name].is_table:
         return spelling.to_toml(spelling.from_untyped_text(text))
     return spelling.to_toml(spelling.from_text(text, KEYS[name].scalars, nullable=KEYS[name].nullable))
+
+
+def _in_utf8(text: str) -> str:
+    """The text, unless it has halves of surrogates, which stand for bytes that nobody could decode."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!r} is no UTF-8, as TOML files are") from None
+    return text
 
 
 def change(file: Path, layer: str, path: tuple[str, ...], value: str) -> None:

@@ -384,6 +384,10 @@ def test_set_tells_where_no_file_counts(command):
         (["n_jobs", "2", "--profile", ""], "a profile has a name"),
         (["profiles.night.n_jobs", "2"], "say n_jobs --profile night"),
         (["n_jobs", "2", "--file", "nowhere/x.toml"], "no folder 'nowhere'"),
+        (["temp_folder", "/tmp/\udcff"], r"'/tmp/\udcff' is no UTF-8"),
+        (["backends.dask.address", "\udcff"], "is no UTF-8, as TOML files are"),
+        (["backends.dask.\udcff", "1"], "is no UTF-8, as TOML files are"),
+        (["n_jobs", "2", "--profile", "\udcff"], "is no UTF-8, as TOML files are"),
     ],
 )
 def test_set_tells_how_to_say_it(command, args, said):
