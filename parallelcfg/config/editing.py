@@ -1,7 +1,7 @@
 """Changing one key of a TOML file in place.
 
-Whatever way there is to write a change into the text counts only if the text then says what it said before
-and the change; where there is no such way, the file stays as it was.
+A changed text counts only if it says what the text before it said and the change; else the file stays as it
+was, and what is in the way is told.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from parallelcfg.config.validation import problems_of_content
 from parallelcfg.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 __all__ = ["append_table", "change", "path_of", "remove", "spelt"]
@@ -113,20 +112,23 @@ def append_table(file: Path, path: tuple[str, ...], section: str) -> None:
     ConfigError
         The table is there already or has no room, or the file can't be read or written.
     """
-    before = writing.content(file)
-    parsed = files.parse("project", file, before, file.parent)
+    text = _without_table(file, path)
+    gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
+    content = _agreed(file, "project", text, text + gap + section, path, "{}")
+    writing.replace(file, content)
+
+
+def _without_table(file: Path, path: tuple[str, ...]) -> str:
+    """The text of a file, if it is TOML without this table."""
+    content = writing.content(file)
+    parsed = files.parse("project", file, content, file.parent)
     if isinstance(parsed, Problem):
         raise ConfigError([parsed])
     if parsed is not None:
         raise ConfigError(
             [f"{file} has [{'.'.join(path)}] already; edit it, or use parallelcfg set KEY VALUE"]
         )
-    text = before.decode("utf-8")
-    gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
-    after = _first([text + gap + section], path, _meant(text, path, "{}"))
-    if after is None:
-        raise ConfigError([_no_room(file, "project", text, path)])
-    writing.replace(file, after.encode("utf-8"))
+    return content.decode("utf-8")
 
 
 def _edit(file: Path, layer: str, key: tuple[str, ...], value: str | None) -> None:
@@ -139,11 +141,8 @@ def _edit(file: Path, layer: str, key: tuple[str, ...], value: str | None) -> No
     path = ("tool", "parallelcfg", *key) if file.name == "pyproject.toml" else key
     if value is None and not _said(text, path).there:
         raise ConfigError([f"{file} does not say {'.'.join(key)}; parallelcfg explain tells who does"])
-    texts = [without_key(text, path)] if value is None else with_key(text, path, value)
-    after = _first(texts, path, _meant(text, path, value))
-    if after is None:
-        raise ConfigError([_no_room(file, layer, text, path)])
-    content = after.encode("utf-8")
+    after = without_key(text, path) if value is None else with_key(text, path, value)
+    content = _agreed(file, layer, text, after, path, value)
     told = {(problem.key, problem.message) for problem in known}
     problems = [
         one for one in problems_of_content(file, layer, content) if (one.key, one.message) not in told
@@ -180,18 +179,15 @@ def _meant(text: str, path: tuple[str, ...], value: str | None) -> _Said:
     return _Said(_said(alone, path).there, _said(text, path).elsewhere)
 
 
-def _first(texts: Iterable[str], path: tuple[str, ...], meant: _Said) -> str | None:
-    """The first text that says what is meant and nothing else."""
-    for text in texts:
-        with contextlib.suppress(tomli.TOMLDecodeError):
-            if _said(text, path) == meant:
-                return text
-    return None
-
-
-def _no_room(file: Path, layer: str, text: str, path: tuple[str, ...]) -> Problem:
-    """That a key can't be written, at the place of what is in its way."""
-    known = [path[:end] for end in range(len(path) + 1) if path[:end] in scan(text)]
+def _agreed(
+    file: Path, layer: str, before: str, after: str, path: tuple[str, ...], value: str | None
+) -> bytes:
+    """The new text of a file, if it says what the old one said and the change; else what is in the way."""
+    with contextlib.suppress(tomli.TOMLDecodeError):
+        if _said(after, path) == _meant(before, path, value):
+            return after.encode("utf-8")
+    known = [path[:end] for end in range(len(path) + 1) if path[:end] in scan(before)]
     where = Origin(layer, str(file), path=known[-1] if known else ())
     message = f"{join(path)} can't be changed without changing more than that; edit the file by hand"
-    return problem(where, message, join(path), Reader(current().resolver.machine.cwd, lambda _: text))
+    reader = Reader(current().resolver.machine.cwd, lambda _: before)
+    raise ConfigError([problem(where, message, join(path), reader)])

@@ -14,8 +14,6 @@ from parallelcfg.config.positions import layout
 from parallelcfg.config.spelling import to_toml_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from parallelcfg.config.positions import Statement
 
 __all__ = ["with_key", "without_key"]
@@ -25,8 +23,8 @@ Path = tuple[str, ...]
 _COMMA = re.compile(r"[ \t]*,[ \t]*")
 
 
-def with_key(text: str, path: Path, value: str) -> Iterator[str]:
-    """The texts that may say a key, the best one first.
+def with_key(text: str, path: Path, value: str) -> str:
+    """The text with a value for a key, in the place of its old one if it has one.
 
     Parameters
     ----------
@@ -40,11 +38,13 @@ def with_key(text: str, path: Path, value: str) -> Iterator[str]:
     span = layout(text).spans.get(path)
     if span is not None:
         start, end = span.value
-        yield text[:start] + value + text[end:]
-        return
-    yield from _below_its_comment(text, path, value)
-    put = _between_braces(text, path, value) or _beside_others(text, path, value)
-    yield put or _by_itself(text, path, value)
+        return text[:start] + value + text[end:]
+    return (
+        _below_its_comment(text, path, value)
+        or _between_braces(text, path, value)
+        or _beside_others(text, path, value)
+        or _by_itself(text, path, value)
+    )
 
 
 def without_key(text: str, path: Path) -> str:
@@ -57,19 +57,27 @@ def without_key(text: str, path: Path) -> str:
     path : tuple of str
         The key's path.
     """
-    while (cut := _cut(text, path)) is not None:
-        text = text[: cut[0]] + text[cut[1] :]
-    return text
+    written, after = layout(text), text
+    for line in reversed(_outermost(written.lines, path)):
+        start, end = _whole(text, line)
+        after = after[:start] + after[_end_of_table(text, line.end) if line.is_header else end :]
+    for entry in reversed(_outermost(written.entries, path)):
+        start, end = _with_comma(after, entry, written.entries)
+        after = after[:start] + after[end:]
+    return after
 
 
-def _below_its_comment(text: str, path: Path, value: str) -> Iterator[str]:
-    """Below each line that has the key as a comment, as `init` writes them."""
-    above = next((line.end for line in layout(text).lines if line.table == path[:-1]), 0)
+def _below_its_comment(text: str, path: Path, value: str) -> str | None:
+    """Below a line of its table that has the key as a comment, as `init` writes them, if there is one."""
+    lines = layout(text).lines
     key = to_toml_key(path[-1:])
     comment = re.compile(rf"^#[ \t]*{re.escape(key)}[ \t]*=[^\n]*(?:\n|\Z)", re.MULTILINE)
-    below = _next_header(text, above)
-    for found in comment.finditer(text, above, below.start if below else len(text)):
-        yield _inserted(text, found.end(), f"{key} = {value}")
+    gaps = zip([0, *(line.end for line in lines)], [*(line.start for line in lines), len(text)], strict=True)
+    for table, (start, end) in zip([(), *(line.table for line in lines)], gaps, strict=True):
+        found = comment.search(text, start, end) if table == path[:-1] else None
+        if found is not None:
+            return _inserted(text, found.end(), f"{key} = {value}")
+    return None
 
 
 def _between_braces(text: str, path: Path, value: str) -> str | None:
@@ -111,25 +119,20 @@ def _by_itself(text: str, path: Path, value: str) -> str:
     return _inserted(text, _end_of_table(text, above), header + pair, apart=True)
 
 
-def _cut(text: str, path: Path) -> tuple[int, int] | None:
-    """The first piece to take out for a key to be gone; None once it is."""
-    written = layout(text)
-    for line in written.lines:
-        if line.path[: len(path)] == path:
-            start, end = _whole(text, line)
-            return start, _end_of_table(text, line.end) if line.is_header else end
-    for entry in written.entries:
-        if entry.path[: len(path)] == path:
-            return _with_comma(text, entry)
-    return None
+def _outermost(statements: list[Statement], path: Path) -> list[Statement]:
+    """The statements about a path, but for those inside of others."""
+    depth = len(path)
+    return [
+        one for one in statements if one.path[:depth] == path and (one.is_header or one.table[:depth] != path)
+    ]
 
 
-def _with_comma(text: str, entry: Statement) -> tuple[int, int]:
+def _with_comma(text: str, entry: Statement, entries: list[Statement]) -> tuple[int, int]:
     """An entry of an inline table, with the comma after it, or else the one before it."""
     after = _COMMA.match(text, entry.end)
     if after is not None:
         return entry.start, after.end()
-    ends = [one.end for one in layout(text).entries if one.table == entry.table and one.end < entry.start]
+    ends = [one.end for one in entries if one.table == entry.table and one.end < entry.start]
     if ends and _COMMA.fullmatch(text, ends[-1], entry.start):
         return ends[-1], entry.end
     return entry.start, entry.end

@@ -328,6 +328,7 @@ def test_unset_takes_a_key_out_and_nothing_else(command):
         ("[backends.dask]\nx = 1\n# x\n\n# a's\n[profiles.a]\n", "# a's\n[profiles.a]\n"),
         ("backends = {dask.x = 1, dask.y = 2, loky.x = 1}\n", "backends = {loky.x = 1}\n"),
         ("backends = {loky.x = 1, dask = {x = 1}} # c\n", "backends = {loky.x = 1} # c\n"),
+        ("backends = {loky.x = 1, dask.x = 1, dask.y = 2}\n", "backends = {loky.x = 1}\n"),
         ("backends = {dask = {}}", "backends = {}"),
         ("[backends]\ndask = {x = [{y = 1}]}", "[backends]\n"),
     ],
