@@ -90,7 +90,8 @@ def change(file: Path, layer: str, path: tuple[str, ...], value: str) -> None:
         The file can't be read or written, is no TOML, has no room for the key, or would not validate
         afterwards. It stays as it was.
     """
-    _edit(file, layer, path, value)
+    with writing.exclusive(file):
+        _edit(file, layer, path, value)
 
 
 def remove(file: Path, layer: str, path: tuple[str, ...]) -> None:
@@ -101,7 +102,8 @@ def remove(file: Path, layer: str, path: tuple[str, ...]) -> None:
     ConfigError
         The file does not say the key, can't be read or written, or is no TOML. It stays as it was.
     """
-    _edit(file, layer, path, None)
+    with writing.exclusive(file):
+        _edit(file, layer, path, None)
 
 
 def append_table(file: Path, path: tuple[str, ...], section: str) -> None:
@@ -112,10 +114,11 @@ def append_table(file: Path, path: tuple[str, ...], section: str) -> None:
     ConfigError
         The table is there already or has no room, or the file can't be read or written.
     """
-    text = _without_table(file, path)
-    gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
-    content = _agreed(file, "project", text, text + gap + section, path, "{}")
-    writing.replace(file, content)
+    with writing.exclusive(file):
+        text = _without_table(file, path)
+        gap = "" if not text else "\n" if text.endswith("\n") else "\n\n"
+        content = _agreed(file, "project", text, text + gap + section, path, "{}")
+        writing.replace(file, content)
 
 
 def _without_table(file: Path, path: tuple[str, ...]) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import tomli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from parallelcfg.config import editing
+from parallelcfg import ConfigError
+from parallelcfg.config import editing, writing
 from parallelcfg.config.layers import flatten
 
 KEYS = {
@@ -108,3 +114,61 @@ def test_one_key_changes_and_every_other_letter_stays(world, name, root, data, c
     removed = file.read_bytes().decode()
     assert said(removed) == others
     assert is_with_one_piece_more(changed, removed)
+
+
+def test_changes_at_the_same_time_all_count(world):
+    file = world.write("project", "")
+    changes = {"n_jobs": "2", "retries": "3", "timeout": "60.0", "verbose": "1", "seed": "7", "max_jobs": "9"}
+    together = threading.Barrier(len(changes))
+
+    def change(key, value):
+        together.wait()
+        editing.change(file, "project", (key,), value)
+
+    with ThreadPoolExecutor(len(changes)) as pool:
+        list(pool.map(change, changes, changes.values()))
+    assert said(file.read_text()) == {(key,): value for key, value in changes.items()}
+    assert [one.name for one in file.parent.iterdir() if one.is_file()] == [file.name]
+
+
+def test_who_waits_too_long_for_another_process_is_told_so(world, monkeypatch):
+    file = world.write("project", "n_jobs = 2\n")
+    link = file.with_name("link.toml")
+    link.symlink_to(file)
+    monkeypatch.setattr(writing, "_PATIENCE", 0)
+    with (
+        writing.exclusive(link),
+        pytest.raises(ConfigError, match="another process is changing it; try again"),
+    ):
+        editing.remove(file, "project", ("n_jobs",))
+    assert file.read_text() == "n_jobs = 2\n"
+    editing.remove(file, "project", ("n_jobs",))
+    assert file.read_text() == ""
+
+
+def test_a_lock_that_a_killed_process_has_left_keeps_nobody_waiting(world, monkeypatch):
+    file = world.write("project", "")
+    left = world.write("home/repo/.parallel.toml.lock", "")
+    monkeypatch.setattr(writing, "_PATIENCE", 0)
+    editing.change(file, "project", ("n_jobs",), "2")
+    assert (file.read_text(), left.exists()) == ("n_jobs = 2\n", False)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="other locks")
+def test_where_files_can_not_be_locked_they_are_changed_all_the_same(world, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    file = world.write("project", "")
+    editing.change(file, "project", ("n_jobs",), "2")
+    assert file.read_text() == "n_jobs = 2\n"
+
+
+def test_a_refused_change_leaves_no_folder_behind(world):
+    file = world.root / "new/folder/parallel.toml"
+    with pytest.raises(ConfigError):
+        editing.change(file, "user", ("n_jobs",), "0")
+    assert not (world.root / "new").exists()
+    editing.change(file, "user", ("n_jobs",), "1")
+    assert [one.name for one in file.parent.iterdir()] == ["parallel.toml"]
