@@ -91,13 +91,13 @@ def _is_at(lock: Path, descriptor: int) -> bool:
 
 
 def _unlock(lock: Path, descriptor: int) -> None:
-    """Take the file away, then let it go; Windows takes away only what nobody has open."""
-    if sys.platform != "win32":
-        lock.unlink(missing_ok=True)
-    os.close(descriptor)
+    """Take the file away, then let it go; on Windows, which takes away what nobody has open, after that."""
     if sys.platform == "win32":
-        with contextlib.suppress(OSError):
-            lock.unlink()
+        os.close(descriptor)
+    with contextlib.suppress(OSError):  # there, one who waits has it open, and takes it away later
+        lock.unlink()
+    if sys.platform != "win32":
+        os.close(descriptor)
 
 
 def content(file: Path) -> bytes:
