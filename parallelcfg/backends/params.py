@@ -7,9 +7,8 @@ from math import isnan
 from typing import TYPE_CHECKING, NamedTuple
 
 from parallelcfg.config.entries import problem
-from parallelcfg.config.layers import join
 from parallelcfg.config.process import current
-from parallelcfg.config.spelling import shorten
+from parallelcfg.config.spelling import join, shorten
 from parallelcfg.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from parallelcfg.config.context import explain
 from parallelcfg.config.environ import RESERVED, read, variable_name
 from parallelcfg.config.keys import KEYS
-from parallelcfg.config.layers import join
 from parallelcfg.config.process import current
+from parallelcfg.config.spelling import join
 from parallelcfg.config.suggest import suggest
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from parallelcfg.config.environ import names_exactly, variable_name
 from parallelcfg.config.keys import KEYS
-from parallelcfg.config.layers import join, split
-from parallelcfg.config.spelling import from_untyped_text, to_text, to_toml, to_untyped_text
+from parallelcfg.config.layers import split
+from parallelcfg.config.spelling import from_untyped_text, join, to_text, to_toml, to_untyped_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from parallelcfg.config import environ
 from parallelcfg.config.entries import Checked, Entry, check, problem
-from parallelcfg.config.layers import join
 from parallelcfg.config.places import short_path
 from parallelcfg.config.snapshot import Origin
-from parallelcfg.config.spelling import shorten
+from parallelcfg.config.spelling import join, shorten
 from parallelcfg.errors import Problem
 
 if TYPE_CHECKING:

@@ -14,12 +14,13 @@ import tomli
 from parallelcfg.config import files, spelling, writing
 from parallelcfg.config.entries import problem
 from parallelcfg.config.keys import KEYS
-from parallelcfg.config.layers import flatten, join, split
+from parallelcfg.config.layers import flatten, split
 from parallelcfg.config.places import Reader
 from parallelcfg.config.placing import with_key, without_key
 from parallelcfg.config.positions import scan
 from parallelcfg.config.process import current
 from parallelcfg.config.snapshot import Origin
+from parallelcfg.config.spelling import join
 from parallelcfg.config.suggest import suggest
 from parallelcfg.config.validation import problems_of_content
 from parallelcfg.errors import ConfigError, Problem
@@ -178,7 +179,7 @@ def _said(text: str, path: tuple[str, ...]) -> _Said:
 
 def _meant(text: str, path: tuple[str, ...], value: str | None) -> _Said:
     """What a text is meant to say once a key has a value, or has none."""
-    alone = "" if value is None else f"{spelling.to_toml_key(path)} = {value}"
+    alone = "" if value is None else f"{spelling.join(path)} = {value}"
     return _Said(_said(alone, path).there, _said(text, path).elsewhere)
 
 

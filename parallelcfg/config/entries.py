@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from parallelcfg.config import spelling
 from parallelcfg.config.environ import variable_name
 from parallelcfg.config.keys import KEYS
-from parallelcfg.config.layers import flatten, join
+from parallelcfg.config.layers import flatten
 from parallelcfg.config.machine import NotHere
 from parallelcfg.config.snapshot import Origin, Sourced
-from parallelcfg.config.spelling import shorten, to_toml
+from parallelcfg.config.spelling import join, shorten, to_toml
 from parallelcfg.config.suggest import suggest
 from parallelcfg.errors import Problem
 

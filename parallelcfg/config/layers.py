@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING
 
 from parallelcfg.config import policy
 from parallelcfg.config.snapshot import Sourced
-from parallelcfg.config.spelling import quoted
+from parallelcfg.config.spelling import join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from weakref import ref
 
-__all__ = ["CodeLayer", "Layer", "flatten", "join", "merge", "nest", "split", "stacked"]
+__all__ = ["CodeLayer", "Layer", "flatten", "merge", "nest", "split", "stacked"]
 
 Layer = "Mapping[str, Sourced]"
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|[^."]+')
 
 
@@ -72,19 +71,8 @@ def stacked(
     return (*filter(None, kept), top)
 
 
-def join(path: tuple[str, ...]) -> str:
-    """The dotted form of a path.
-
-    Examples
-    --------
-    >>> join(("backends", "dask", "a.b"))
-    'backends.dask."a.b"'
-    """
-    return ".".join(part if _BARE.fullmatch(part) else quoted(part) for part in path)
-
-
 def split(key: str) -> tuple[str, ...]:
-    """The path of a dotted key, the inverse of `join`.
+    """The path of a dotted key, the inverse of `spelling.join`.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from parallelcfg.config.positions import layout
-from parallelcfg.config.spelling import to_toml_key
+from parallelcfg.config.spelling import join
 
 if TYPE_CHECKING:
     from parallelcfg.config.positions import Statement
@@ -70,7 +70,7 @@ def without_key(text: str, path: Path) -> str:
 def _below_its_comment(text: str, path: Path, value: str) -> str | None:
     """Below a line of its table that has the key as a comment, as `init` writes them, if there is one."""
     lines = layout(text).lines
-    key = to_toml_key(path[-1:])
+    key = join(path[-1:])
     comment = re.compile(rf"^#[ \t]*{re.escape(key)}[ \t]*=[^\n]*(?:\n|\Z)", re.MULTILINE)
     gaps = zip([0, *(line.end for line in lines)], [*(line.start for line in lines), len(text)], strict=True)
     for table, (start, end) in zip([(), *(line.table for line in lines)], gaps, strict=True):
@@ -86,7 +86,7 @@ def _between_braces(text: str, path: Path, value: str) -> str | None:
     for depth in range(len(path) - 1, 0, -1):
         span = written.spans.get(path[:depth])
         if span is not None and text[span.value[0]] == "{":
-            pair = f"{to_toml_key(path[depth:])} = {value}"
+            pair = f"{join(path[depth:])} = {value}"
             ends = [entry.end for entry in written.entries if entry.table == path[:depth]]
             at, comma = (ends[-1], ", ") if ends else (span.value[0] + 1, "")
             return f"{text[:at]}{comma}{pair}{text[at:]}"
@@ -104,18 +104,18 @@ def _beside_others(text: str, path: Path, value: str) -> str | None:
         return None
     start, end = _whole(text, others[-1])
     indent = text[start : others[-1].start]
-    return _inserted(text, end, f"{indent}{to_toml_key(path[len(others[-1].table) :])} = {value}")
+    return _inserted(text, end, f"{indent}{join(path[len(others[-1].table) :])} = {value}")
 
 
 def _by_itself(text: str, path: Path, value: str) -> str:
     """Below a header of its own, after the nearest tables; a key of no table above all headers."""
     lines = layout(text).lines
-    pair = f"{to_toml_key(path[-1:])} = {value}"
+    pair = f"{join(path[-1:])} = {value}"
     if len(path) == 1:
         return _inserted(text, _end_of_table(text, 0), pair, apart=True)
     nearest = max((_shared(line, path) for line in lines), default=0)
     above = max((line.end for line in lines if _shared(line, path) == nearest), default=0)
-    header = f"[{to_toml_key(path[:-1])}]{_line_end(text)}"
+    header = f"[{join(path[:-1])}]{_line_end(text)}"
     return _inserted(text, _end_of_table(text, above), header + pair, apart=True)
 
 

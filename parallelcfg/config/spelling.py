@@ -23,11 +23,11 @@ __all__ = [
     "from_text",
     "from_toml",
     "from_untyped_text",
+    "join",
     "quoted",
     "shorten",
     "to_text",
     "to_toml",
-    "to_toml_key",
     "to_untyped_text",
     "toml_value",
     "too_deep",
@@ -176,19 +176,19 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def to_toml_key(path: tuple[str, ...]) -> str:
-    """A path as a key of TOML, dotted where it has several parts.
+def join(path: tuple[str, ...]) -> str:
+    """The dotted form of a path.
 
     Examples
     --------
-    >>> print(to_toml_key(("backends", "dask", "é")))
-    backends.dask."é"
+    >>> join(("backends", "dask", "a.b"))
+    'backends.dask."a.b"'
     """
     return ".".join(part if _BARE.fullmatch(part) else quoted(part) for part in path)
 
 
 def _inline_table(table: Mapping[str, object]) -> str:
-    pairs = [f"{to_toml_key((name,))} = {to_toml(value)}" for name, value in table.items()]
+    pairs = [f"{join((name,))} = {to_toml(value)}" for name, value in table.items()]
     return f"{{{', '.join(pairs)}}}"
 
 

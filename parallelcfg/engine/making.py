@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from parallelcfg.backends.params import UnknownParam, WrongParam
 from parallelcfg.backends.registry import check_params, make_backend
 from parallelcfg.config.context import notify
-from parallelcfg.config.layers import join, split
+from parallelcfg.config.layers import split
 from parallelcfg.config.policy import locked
 from parallelcfg.config.snapshot import Origin, Sourced
+from parallelcfg.config.spelling import join
 from parallelcfg.config.state import said_at
 from parallelcfg.errors import BackendUnavailable, ConfigWarning
 

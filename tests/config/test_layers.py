@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallelcfg.config.layers import flatten, join, merge, nest, split
+from parallelcfg.config.layers import flatten, merge, nest, split
 from parallelcfg.config.snapshot import Origin, Sourced
+from parallelcfg.config.spelling import join
 
 names = st.text(min_size=1, max_size=3)
 leaves = st.integers() | st.text(max_size=2) | st.lists(st.integers(), max_size=2)

@@ -9,6 +9,7 @@ import pytest
 from parallelcfg import DeadlineExceeded, Parallel, TaskError, TaskTimeout, delayed
 from parallelcfg.config.context import using_machine
 from parallelcfg.config.machine import Machine
+from parallelcfg.core import gathering
 
 
 def spin(seconds):
@@ -66,8 +67,8 @@ def test_a_source_that_becomes_slow_does_not_hold_back_what_it_gave():
     def source():
         for number in range(20_000):
             yield delayed(abs)(number)
-        for number in range(20_000, 20_060):
-            came.wait(0.05)
+        for number in range(20_000, 20_000 + 2 * gathering._SLICE):
+            came.wait(0.005)
             yield delayed(abs)(number)
         over.append(True)
 
