@@ -4,14 +4,19 @@ Many exceptions can be pickled but not unpickled (an ``__init__`` with more argu
 even pickled, and a few are as large as the data that they complain about. So each is packed and unpacked as a
 trial. The first kind is made anew without its ``__init__``; what does not survive at all is replaced by a
 stand-in of the nearest type.
+
+What passes the trial may still fail where it arrives: a task can import what its caller can't. So everything
+that a stand-in is made of goes along, and the receiver makes it where it has to.
 """
 
 from __future__ import annotations
 
+import builtins
 import linecache
 import pickle
 import re
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -34,12 +39,15 @@ _OURS = frozenset(
 )
 _FRAME = re.compile(r'  File "(.+)", line (\d+), in .*')
 
+#: The types of exceptions that hold others; there are none before Python 3.11.
+_GROUPS: Any = getattr(builtins, "BaseExceptionGroup", ())
+
 #: Texts and pickles of exceptions are cut to this many bytes.
 LONGEST = 64 * 1024
 
 
 def pack_exception(error: BaseException) -> tuple[bytes, str]:
-    """An exception as bytes that are known to unpickle, and its traceback as text.
+    """An exception as bytes that unpickle wherever they arrive, and its traceback as text.
 
     Parameters
     ----------
@@ -49,7 +57,7 @@ def pack_exception(error: BaseException) -> tuple[bytes, str]:
     Returns
     -------
     bytes
-        Its pickle, or a stand-in's.
+        A pickle of the exception, or of a stand-in where it can't be had.
     str
         The formatted traceback, at most `LONGEST` characters.
 
@@ -59,30 +67,92 @@ def pack_exception(error: BaseException) -> tuple[bytes, str]:
     >>> unpack_exception(packed)
     KeyError('a')
     """
-    text = traceback_text(error)
-    for form in (error, _Bare(error)):
-        try:
-            from parallelcfg.transport.pickling import dumps
-
-            packed = dumps(form)
-            if len(packed) <= LONGEST and type(pickle.loads(packed)).__name__ == type(error).__name__:
-                return packed, text
-        except BaseException:  # noqa: S110 - any failure here is answered by the next form, or the stand-in
-            pass
-    return pickle.dumps(_stand_in(error)), text
+    return pickle.dumps(_Travelling(error)), traceback_text(error)
 
 
-class _Bare:
-    """An exception that is made anew without its ``__init__``, whose parameters need not be ``args``."""
+class _Travelling:
+    """An exception with all that its receiver needs to make a stand-in."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
 
     def __reduce__(self) -> tuple[Any, ...]:
         kind = type(self._error)
-        built_in: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+        return _arrived, (_whole(self._error), _kinds(kind), _name(kind), _message(self._error))
+
+
+def _whole(error: BaseException) -> bytes | None:
+    """The pickle of an exception; None where it does not unpickle here either, or is too long."""
+    from parallelcfg.transport.pickling import dumps
+
+    forms = [error, _Bare(error)]
+    for form in reversed(forms) if isinstance(error, _GROUPS) else forms:
+        with suppress(BaseException):  # any failure here is answered by the next form, or the stand-in
+            packed = dumps(form, name=None)
+            if len(packed) <= LONGEST and type(pickle.loads(packed)).__name__ == type(error).__name__:
+                return packed
+    return None
+
+
+def _kinds(kind: type) -> list[type | bytes]:
+    """The types that a stand-in may have, nearest first; those that its receiver may not know as pickles."""
+    from parallelcfg.transport.pickling import dumps
+
+    kinds: list[type | bytes] = []
+    for base in kind.__mro__:
+        if not issubclass(base, BaseException):
+            continue
+        if _is_built_in(base):
+            kinds.append(base)
+            continue
+        with suppress(Exception):  # the next one will do
+            packed = dumps(base, name=None)
+            kinds += [packed] if len(packed) <= LONGEST else []
+    return kinds
+
+
+def _arrived(whole: bytes | None, kinds: list[type | bytes], name: str, message: str) -> BaseException:
+    """What `_Travelling` becomes where it is unpickled."""
+    if whole is not None:
+        with suppress(Exception):  # what is missing here was there where it was packed
+            error = pickle.loads(whole)
+            if isinstance(error, BaseException):
+                return error
+    for packed in kinds:
+        with suppress(BaseException):  # not this one: try the next base class
+            kind = pickle.loads(packed) if isinstance(packed, bytes) else packed
+            text = message if _name(kind) == name else f"{name}: {message}"
+            error = _made_anew(kind, _built_in(kind), (text,), {})
+            if str(error) or not text:
+                return error
+    return RuntimeError(f"{name}: {message}")
+
+
+class _Bare:
+    """An exception that is made anew without its ``__init__``, whose parameters need not be ``args``."""
+
+    def __init__(self, error: Any) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kind = type(self._error)
+        built_in = _built_in(kind)
         args = built_in.__reduce__(self._error)[1]  # an OSError keeps some of them elsewhere
+        if isinstance(self._error, _GROUPS):  # each member arrives, whatever becomes of the others
+            args = self._error.message, list(map(_Travelling, self._error.exceptions))
         return _made_anew, (kind, built_in, args, vars(self._error))
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _is_built_in(kind: type) -> bool:
+    return getattr(builtins, kind.__name__, None) is kind
+
+
+def _built_in(kind: type) -> Any:
+    return next(filter(_is_built_in, kind.__mro__))
 
 
 def _made_anew(
@@ -140,26 +210,6 @@ def with_sources(text: str) -> str:
             if source:
                 lines.insert(at + 1, f"    {source}")
     return "\n".join(lines)
-
-
-def _stand_in(error: BaseException) -> BaseException:
-    """An exception that can travel and says what the real one said, of the nearest type that can."""
-    message = _message(error)
-    for kind in type(error).__mro__:
-        if not issubclass(kind, BaseException):
-            continue
-        try:
-            candidate = kind(message)
-            if type(pickle.loads(pickle.dumps(candidate))) is kind and str(candidate):
-                return candidate if kind is type(error) else _named(kind, error, message)
-        except BaseException:  # noqa: S112 - not this one: try the next base class
-            continue
-    return RuntimeError(message)
-
-
-def _named(kind: type[BaseException], error: BaseException, message: str) -> BaseException:
-    name = f"{type(error).__module__}.{type(error).__qualname__}"
-    return kind(f"{name}: {message}")
 
 
 def _message(error: BaseException) -> str:

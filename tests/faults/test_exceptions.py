@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 import time
@@ -133,6 +134,81 @@ def test_exception_groups(backend):
     with pytest.raises(ExceptionGroup) as caught:  # noqa: F821 - see above
         Parallel(n_jobs=2, backend=backend)(delayed(fail)(i, make) for i in range(6))
     assert [type(error) for error in caught.value.exceptions] == [ValueError, TypeError]
+
+
+class ReadableAtHome(ValueError):
+    """Can be unpickled by the process that raised it, and by no other."""
+
+    def __init__(self, text):
+        super().__init__(text)
+        self.home = os.getpid()
+
+    def __setstate__(self, state):
+        if state["home"] != os.getpid():
+            raise ZeroDivisionError("while it is unpickled")
+
+
+def in_a_group(error):
+    return ExceptionGroup("several", [error, KeyError("k")])  # noqa: F821 - see above
+
+
+def of_plugin(number, folder, name, wrap=None):
+    """Raise an error of a module that only workers find."""
+    if number != 2:
+        return number
+    sys.path.insert(0, folder)
+    try:
+        error = __import__(name).Odd("boom 42")
+    finally:
+        sys.path.remove(folder)
+    raise error if wrap is None else wrap(error)
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    name = f"plugin_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text("class Odd(LookupError): pass")
+    return str(tmp_path), name
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_what_only_the_worker_can_import_is_raised_as_the_nearest_type(backend, plugin, covers):
+    with pytest.raises(LookupError) as caught:
+        Parallel(n_jobs=2, backend=backend)(delayed(of_plugin)(i, *plugin) for i in range(6))
+    assert type(caught.value) is LookupError
+    assert str(caught.value) == f"{plugin[1]}.Odd: boom 42"
+    assert "task 2" in caught.value.__notes__[0]
+    assert "in of_plugin" in caught.value.__cause__.traceback
+    covers("can't be unpickled", backend, "exception")
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_what_only_the_worker_can_import_leaves_its_neighbours_alone(backend, plugin, covers):
+    results = Parallel(n_jobs=2, backend=backend, on_error="return", retries=1)(
+        delayed(of_plugin)(i, *plugin) for i in range(6)
+    )
+    failed = results.pop(2)
+    assert results == [0, 1, 3, 4, 5]
+    assert (failed.index, failed.attempts, type(failed.exception)) == (2, 2, LookupError)
+    assert "in of_plugin" in failed.traceback
+    covers("can't be unpickled", backend, "exception, on_error=return")
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_what_can_be_unpickled_in_its_worker_only_keeps_its_type(backend):
+    with pytest.raises(ReadableAtHome) as caught:
+        Parallel(n_jobs=2, backend=backend)(delayed(fail)(i, lambda: ReadableAtHome("odd")) for i in range(6))
+    assert str(caught.value) == "odd"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exception groups came with Python 3.11")
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_members_of_groups_travel_one_by_one(backend, plugin):
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: F821 - see above
+        Parallel(n_jobs=2, backend=backend)(delayed(of_plugin)(i, *plugin, in_a_group) for i in range(6))
+    odd, other = caught.value.exceptions
+    assert (type(odd), str(odd)) == (LookupError, f"{plugin[1]}.Odd: boom 42")
+    assert (type(other), other.args) == (KeyError, ("k",))
 
 
 @pytest.mark.parametrize("backend", PROCESSES)

@@ -1,7 +1,9 @@
 """What is told of a task's exception."""
 
 import pickle
+import sys
 import threading
+import types
 from dataclasses import dataclass
 
 import pytest
@@ -55,6 +57,66 @@ def test_the_systems_errors_keep_their_numbers():
         2,
         "/x",
         "[Errno 2] gone: '/x'",
+    )
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Exceptions of a module that can be imported until `unpack_exception` is called."""
+    module = types.ModuleType("elsewhere")
+    source = "class Base(LookupError): pass\nclass Odd(Base): pass\nclass Thing: pass"
+    monkeypatch.setitem(sys.modules, "elsewhere", module)
+    exec(source, module.__dict__)
+    return module
+
+
+def arrived(packed):
+    del sys.modules["elsewhere"]
+    return unpack_exception(packed)
+
+
+def test_a_stand_in_has_the_nearest_type_that_its_receiver_can_import(elsewhere, monkeypatch):
+    class Own(elsewhere.Base):
+        pass
+
+    monkeypatch.setitem(globals(), "Own", Own)
+    Own.__qualname__ = "Own"
+    packed = pack_exception(Own("gone"))[0]
+    monkeypatch.delitem(globals(), "Own")
+    error = unpack_exception(packed)
+    assert (type(error), str(error)) == (elsewhere.Base, f"{__name__}.Own: gone")
+    error = arrived(packed)
+    assert (type(error), str(error)) == (LookupError, f"{__name__}.Own: gone")
+
+
+def test_what_an_exception_holds_does_not_change_its_type(elsewhere):
+    error = arrived(pack_exception(ValueError("odd", elsewhere.Thing()))[0])
+    assert type(error) is ValueError
+    assert str(error).startswith("('odd', <elsewhere.Thing object")
+
+
+@pytest.mark.parametrize("text", ["", "odd"])
+def test_a_stand_in_is_made_without_the_init_of_its_type(text):
+    class Counted(ValueError):
+        made = 0
+
+        def __init__(self, text):
+            Counted.made += 1
+            super().__init__(text)
+            self.lock = threading.Lock()
+
+    error = unpack_exception(pack_exception(Counted(text))[0])
+    assert (type(error).__name__, str(error), Counted.made) == ("Counted", text, 1)
+
+
+def test_an_exception_in_a_result_has_a_stand_in_too(elsewhere):
+    packed = pickle.dumps(TaskError(3, elsewhere.Odd("gone"), "", 1))
+    del sys.modules["elsewhere"]
+    error = pickle.loads(packed)
+    assert (error.index, type(error.exception), str(error.exception)) == (
+        3,
+        LookupError,
+        "elsewhere.Odd: gone",
     )
 
 
