@@ -138,7 +138,7 @@ def _unreadable(error: BaseException, count: int) -> Reply | Lost:
     """What to say about a batch that can't be unpacked here."""
     exception, text = pack_exception(error)
     if count > 1:  # sent again one by one, the culprit shows itself
-        return Lost(pickle.loads(exception))
+        return Lost(exception)
     return Reply(None, 1, (Failure(0, exception, text),), worker=_name())
 
 

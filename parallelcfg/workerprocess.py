@@ -29,7 +29,7 @@ from parallelcfg import heap, worker
 from parallelcfg.core.outcome import Lost
 from parallelcfg.errors import WorkerLost
 from parallelcfg.transport import load
-from parallelcfg.transport.failures import pack_exception, unpack_exception
+from parallelcfg.transport.failures import message, pack_exception
 from parallelcfg.transport.pickling import PROTOCOL
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def main(connection: Connection, birth: Birth) -> None:
         if initializer is not None:
             initializer(*initargs)
     except BaseException as error:
-        cause = WorkerLost(f"the initializer of a worker raised {type(error).__name__}: {error}")
+        cause = WorkerLost(f"the initializer of a worker raised {type(error).__name__}: {message(error)}")
         channel.send(Lost(cause))
         raise SystemExit(1) from error  # the parent says what it was
     channel.serve()
@@ -125,8 +125,10 @@ class _Channel:
         self._connection = connection
         self._lock = threading.Lock()
 
-    def send(self, message: Any) -> None:
-        data = pickle.dumps(message, PROTOCOL)
+    def send(self, obj: object) -> None:
+        self._post(pickle.dumps(obj, PROTOCOL))
+
+    def _post(self, data: bytes) -> None:
         with self._lock:
             self._connection.send_bytes(data)
 
@@ -147,18 +149,18 @@ class _Channel:
                 return
             outcome = _answer(request)
             try:
-                self.send(outcome)
+                self._post(outcome)
             except OSError:
                 return
             del request, outcome  # while idle, hold nothing of the user's
 
 
-def _answer(request: bytes) -> Any:
+def _answer(request: bytes) -> bytes:
     try:
         run, payload = pickle.loads(request)
-        return run(payload)
+        return pickle.dumps(run(payload), PROTOCOL)
     except BaseException as error:  # not a task's: those are values already
-        return Lost(unpack_exception(pack_exception(error)[0]))
+        return pickle.dumps(Lost(pack_exception(error)[0]), PROTOCOL)
 
 
 def _leave_interrupts_to_parent() -> None:

@@ -33,7 +33,7 @@ class Fault(NamedTuple):
     call: str
     attempts: int
     failure: Failure | None = None
-    cause: BaseException | None = None
+    cause: BaseException | bytes | None = None
 
 
 class Part(NamedTuple):

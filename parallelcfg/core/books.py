@@ -161,7 +161,7 @@ class Books:
         position: int,
         *,
         failure: Failure | None = None,
-        cause: BaseException | None = None,
+        cause: BaseException | bytes | None = None,
     ) -> tuple[int, Fault]:
         batch = flight.batch
         call = batch.call_text(position)

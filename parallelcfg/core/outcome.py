@@ -71,8 +71,8 @@ class Lost(NamedTuple):
 
     Parameters
     ----------
-    cause : BaseException
-        What the call shall raise for it.
+    cause : BaseException or bytes
+        What the call shall raise for it, or its pickle where it came from another process.
     suspect : int or None
         Position of the task that was running when its worker died; None where unknown.
     innocent : bool
@@ -80,7 +80,7 @@ class Lost(NamedTuple):
         begun. Its tasks are run again at no cost to their retries.
     """
 
-    cause: BaseException
+    cause: BaseException | bytes
     suspect: int | None = None
     innocent: bool = False
 

@@ -85,7 +85,7 @@ def exception_of(error: Fault | BaseException) -> BaseException:
         return _from_theirs(error)
     if error.failure is None:
         assert error.cause is not None
-        return _noted(error.cause, error)
+        return _noted(unpack_exception(error.cause), error)
     exception = unpack_exception(error.failure.exception)
     if isinstance(error.failure.exception, bytes):
         cause = TaskFailure(error.index, error.call, with_sources(error.failure.traceback))
@@ -104,7 +104,7 @@ def _from_theirs(exception: BaseException) -> BaseException:
 def _task_error(fault: Fault) -> TaskError:
     if fault.failure is None:
         assert fault.cause is not None
-        return TaskError(fault.index, fault.cause, "", fault.attempts)
+        return TaskError(fault.index, unpack_exception(fault.cause), "", fault.attempts)
     exception = unpack_exception(fault.failure.exception)
     return TaskError(fault.index, exception, with_sources(fault.failure.traceback), fault.attempts)
 

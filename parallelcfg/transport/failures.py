@@ -22,7 +22,15 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["LONGEST", "pack_exception", "theirs", "traceback_text", "unpack_exception", "with_sources"]
+__all__ = [
+    "LONGEST",
+    "message",
+    "pack_exception",
+    "theirs",
+    "traceback_text",
+    "unpack_exception",
+    "with_sources",
+]
 
 #: The modules whose frames stand above a task's, or above those of the user's iterator or callback.
 _OURS = frozenset(
@@ -78,7 +86,7 @@ class _Travelling:
 
     def __reduce__(self) -> tuple[Any, ...]:
         kind = type(self._error)
-        return _arrived, (_whole(self._error), _kinds(kind), _name(kind), _message(self._error))
+        return _arrived, (_whole(self._error), _kinds(kind), _name(kind), message(self._error))
 
 
 def _whole(error: BaseException) -> bytes | None:
@@ -111,7 +119,7 @@ def _kinds(kind: type) -> list[type | bytes]:
     return kinds
 
 
-def _arrived(whole: bytes | None, kinds: list[type | bytes], name: str, message: str) -> BaseException:
+def _arrived(whole: bytes | None, kinds: list[type | bytes], name: str, said: str) -> BaseException:
     """What `_Travelling` becomes where it is unpickled."""
     if whole is not None:
         with suppress(Exception):  # what is missing here was there where it was packed
@@ -121,11 +129,11 @@ def _arrived(whole: bytes | None, kinds: list[type | bytes], name: str, message:
     for packed in kinds:
         with suppress(BaseException):  # not this one: try the next base class
             kind = pickle.loads(packed) if isinstance(packed, bytes) else packed
-            text = message if _name(kind) == name else f"{name}: {message}"
+            text = said if _name(kind) == name else f"{name}: {said}"
             error = _made_anew(kind, _built_in(kind), (text,), {})
             if str(error) or not text:
                 return error
-    return RuntimeError(f"{name}: {message}")
+    return RuntimeError(f"{name}: {said}")
 
 
 class _Bare:
@@ -183,6 +191,14 @@ def traceback_text(error: BaseException) -> str:
     return _cut(text)
 
 
+def message(error: BaseException) -> str:
+    """An exception's text, cut where too long; in its place a remark where it can't be had."""
+    try:
+        return _cut(str(error))
+    except BaseException:
+        return f"a {type(error).__qualname__} whose text can't be had"
+
+
 def theirs(frames: TracebackType | None) -> TracebackType | None:
     """A traceback without the frames of this package at its top."""
     while frames is not None and frames.tb_frame.f_globals.get("__name__") in _OURS:
@@ -210,13 +226,6 @@ def with_sources(text: str) -> str:
             if source:
                 lines.insert(at + 1, f"    {source}")
     return "\n".join(lines)
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return _cut(str(error))
-    except BaseException:
-        return f"a {type(error).__qualname__} whose text can't be had"
 
 
 def _cut(text: str) -> str:

@@ -1,7 +1,14 @@
-"""What a worker process does with signals that are meant for the whole job."""
+"""What a worker process does with signals meant for the whole job, and with answers that can't travel."""
 
+import pickle
 import subprocess
 import sys
+
+import pytest
+
+from parallelcfg import Parallel, WorkerLost, delayed
+from parallelcfg.transport.failures import unpack_exception
+from parallelcfg.workerprocess import _answer
 
 PRELUDE = """
 import os, signal
@@ -41,3 +48,24 @@ if (child := os.fork()) == 0:
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert run(source) == (0, "-15\n", "")
+
+
+def test_an_answer_that_cannot_be_pickled_is_a_loss_that_says_so():
+    lost = pickle.loads(_answer(pickle.dumps((memoryview, b""))))
+    error = unpack_exception(lost.cause)
+    assert (type(error), lost.suspect, lost.innocent) == (TypeError, None, False)
+    assert "memoryview" in str(error)
+
+
+class NoText(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def fail():
+    raise NoText
+
+
+def test_an_initializer_is_blamed_whatever_it_raises():
+    with pytest.raises(WorkerLost, match="the initializer of a worker raised NoText: "):
+        Parallel(n_jobs=2, initializer=fail)([delayed(abs)(-1)])

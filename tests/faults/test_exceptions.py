@@ -296,6 +296,34 @@ def test_what_cannot_travel_is_that_tasks_error(backend, within, covers):
     covers("can't be pickled", backend, "argument, result")
 
 
+class Damaged(Exception):
+    pass
+
+
+class Record:
+    def __init__(self, number):
+        self.number = number
+
+    def __setstate__(self, state):
+        if state["number"] == 2:
+            raise Damaged("record 2 is damaged")
+        self.__dict__ = state
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_an_argument_that_cannot_be_unpickled_is_told_from_its_batch(backend, covers):
+    with pytest.raises(Damaged, match="record 2 is damaged") as caught:
+        Parallel(n_jobs=2, backend=backend, batch_size=6)(delayed(take)(Record(i)) for i in range(6))
+    assert "task 2" in caught.value.__notes__[0]
+    results = Parallel(n_jobs=2, backend=backend, batch_size=6, on_error="return")(
+        delayed(take)(Record(i)) for i in range(6)
+    )
+    failed = results.pop(2)
+    assert (failed.index, type(failed.exception)) == (2, Damaged)
+    assert [record.number for record in results] == [0, 1, 3, 4, 5]
+    covers("can't be unpickled", backend, "argument")
+
+
 @pytest.mark.parametrize("backend", PROCESSES)
 def test_a_result_that_cannot_be_unpickled(backend, within, covers):
     run = Parallel(n_jobs=2, backend=backend)
