@@ -184,14 +184,21 @@ class WorkerProcess:
 
     def _receive(self, assignment: Assignment) -> Reply | Lost:
         assert self._connection is not None
-        while True:
-            message = pickle.loads(self._connection.recv_bytes())
-            if isinstance(message, dict):
-                replay(message)
-            elif message is None:
-                self._send(pickle.dumps(_answered(assignment), PROTOCOL))
-            else:
-                return message  # type: ignore[no-any-return]  # a worker sends no fourth kind of message
+        try:
+            while True:
+                message = pickle.loads(self._connection.recv_bytes())
+                if isinstance(message, dict):
+                    replay(message)
+                elif message is None:
+                    self._send(pickle.dumps(_answered(assignment), PROTOCOL))
+                else:
+                    return message  # type: ignore[no-any-return]  # a worker sends no fourth kind of message
+        except (EOFError, OSError):
+            raise
+        except BaseException:  # what it says next would be taken for an answer to the next batch
+            self.kill()
+            self.end()
+            raise
 
     def _bury(self, batch_id: int) -> Lost:
         """Reap a worker that is gone, and say what it was doing."""

@@ -97,9 +97,12 @@ def _filter(filters: tuple[_Filter, ...]) -> None:
 
 def replay(record: dict[str, Any]) -> None:
     """Hand a worker's log record to the handlers of this process."""
-    logger = logging.getLogger(record["name"])
-    if logger.isEnabledFor(record["levelno"]):
-        logger.handle(logging.makeLogRecord(record))
+    made, logger = logging.makeLogRecord(record), logging.getLogger(record["name"])
+    try:
+        if logger.isEnabledFor(made.levelno):
+            logger.handle(made)
+    except Exception:  # whoever logged is another process: there is nobody to raise it to
+        logging.NullHandler().handleError(made)
 
 
 class _Forward(logging.Handler):
@@ -110,16 +113,27 @@ class _Forward(logging.Handler):
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields = dict(record.__dict__, msg=record.getMessage(), args=None, exc_info=None)
-        if record.exc_info:
-            fields["exc_text"] = record.exc_text or logging.Formatter().formatException(record.exc_info)
         try:
-            self._send({key: value for key, value in fields.items() if isinstance(value, _PLAIN)})
+            fields = dict(record.__dict__, msg=record.getMessage(), args=None, exc_info=None)
+            if record.exc_info:
+                fields["exc_text"] = record.exc_text or logging.Formatter().formatException(record.exc_info)
+            self._send({key: _plain(value) for key, value in fields.items()})
         except Exception:  # as for all handlers: a log record must never end a task
             self.handleError(record)
 
 
-_PLAIN = (str, int, float, type(None))
+def _plain(value: Any) -> Any:
+    """A value as one of a type that every process knows: Python's numbers stay numbers, all else is text."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    try:
+        return str.__str__(value if isinstance(value, str) else str(value))
+    except BaseException:
+        return object.__repr__(value)
 
 
 def _portable(entry: tuple[Any, ...]) -> _Filter:

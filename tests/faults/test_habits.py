@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import os
 import subprocess
@@ -83,6 +84,85 @@ def test_log_records_reach_the_parents_handlers(backend, caplog):
     assert {record.process for record in records} == set(workers)
     assert "ValueError: 2" in caplog.text
     assert "not wanted" not in caplog.text
+
+
+class Name(str):
+    __slots__ = ()
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+class NoText:
+    def __str__(self):
+        raise ValueError("no text")
+
+
+def log_extra(_):
+    more = {
+        "name_of": Name("x"),
+        "colour": Colour.RED,
+        "share": 0.5,
+        "on": True,
+        "ids": [1, 2],
+        "odd": NoText(),
+    }
+    logging.getLogger("my.package").warning("more", extra=more)
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_what_log_records_hold_arrives_as_numbers_and_text(backend, caplog):
+    Parallel(n_jobs=2, backend=backend, forward_logs=True)([delayed(log_extra)(0)])
+    (record,) = (record for record in caplog.records if record.getMessage() == "more")
+    arrived = record.name_of, record.colour, record.share, record.on, record.ids
+    assert arrived == ("x", 1, 0.5, True, "[1, 2]")
+    assert list(map(type, arrived)) == [str, int, float, bool, str]
+    assert "NoText object" in record.odd
+
+
+def log_badly(number):
+    logging.getLogger("my.package").warning("%d", "no number")
+    return number
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_a_log_record_that_cannot_be_formatted_ends_no_task(backend):
+    assert Parallel(n_jobs=2, backend=backend, forward_logs=True)([delayed(log_badly)(3)]) == [3]
+
+
+class Raises(logging.Handler):
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def emit(self, record):
+        if "task 3" in record.getMessage():
+            raise self.error
+
+
+def log_and_give(number):
+    logging.getLogger("my.package").warning("task %d", number)
+    return number
+
+
+@pytest.mark.parametrize("error", [ValueError("v"), OSError("disk full"), SystemExit("s")], ids=repr)
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_a_handler_that_raises_mixes_no_results_up(backend, error, capsys):
+    run = Parallel(n_jobs=2, backend=backend, forward_logs=True, batch_size=1, on_error="return")
+    logger, handler = logging.getLogger("my.package"), Raises(error)
+    logger.addHandler(handler)
+    try:
+        first = run(delayed(log_and_give)(i) for i in range(8))
+    finally:
+        logger.removeHandler(handler)
+    if isinstance(error, Exception):
+        assert first.pop(3) == 3
+        assert "Logging error" in capsys.readouterr().err
+    else:
+        assert first.pop(3).exception is error
+    assert first == [0, 1, 2, 4, 5, 6, 7]
+    assert run(delayed(log_and_give)(i) for i in range(10, 18)) == list(range(10, 18))
 
 
 @pytest.mark.parametrize("backend", PROCESSES)
