@@ -22,7 +22,7 @@ from parallelcfg.loop import run
 from parallelcfg.threadpools.limits import apply_limit, limited, limited_thread
 from parallelcfg.transport import load
 from parallelcfg.transport.board import LocalBoard
-from parallelcfg.transport.failures import pack_exception, traceback_text
+from parallelcfg.transport.failures import add_note, pack_exception, traceback_text
 from parallelcfg.transport.habits import adopt, catch_up
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _explained(error: BaseException) -> BaseException:
     """The exception, with a note on what to do where that is known."""
     note = load.explain_read_only(error)
     if note is not None:
-        error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]  # from 3.11 on
+        add_note(error, note)
     return error
 
 

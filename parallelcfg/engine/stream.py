@@ -6,13 +6,12 @@ nothing that it has not read.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.core.actions import Fault
 from parallelcfg.core.outcome import Failure
 from parallelcfg.errors import TaskError, TaskFailure
-from parallelcfg.transport.failures import theirs, traceback_text, unpack_exception, with_sources
+from parallelcfg.transport.failures import add_note, theirs, traceback_text, unpack_exception, with_sources
 from parallelcfg.transport.salvage import PartlyUnreadable, Unreadable
 
 if TYPE_CHECKING:
@@ -110,9 +109,7 @@ def _task_error(fault: Fault) -> TaskError:
 
 
 def _noted(exception: BaseException, fault: Fault) -> BaseException:
-    """Add which task it was, as a note (PEP 678; on Python 3.10 the attribute alone)."""
+    """Add which task it was, as a note."""
     tries = "" if fault.attempts == 1 else f", attempt {fault.attempts}"
-    note = f"raised by task {fault.index}: {fault.call}{tries}"
-    with suppress(Exception):  # it may have slots and no dict, or attributes with ideas of their own
-        object.__setattr__(exception, "__notes__", [*(getattr(exception, "__notes__", None) or ()), note])
+    add_note(exception, f"raised by task {fault.index}: {fault.call}{tries}")
     return exception

@@ -20,10 +20,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 __all__ = [
     "LONGEST",
+    "add_note",
     "message",
     "pack_exception",
     "theirs",
@@ -184,7 +186,7 @@ def traceback_text(error: BaseException) -> str:
     """An exception's traceback as text, without the frames of this package at its top, cut where too long."""
     try:
         text = "".join(traceback.format_exception(type(error), error, theirs(error.__traceback__)))
-        notes = (note for note in getattr(error, "__notes__", ()) if note not in text)
+        notes = (note for note in _notes(error) if note not in text)
         text += "".join(f"{note}\n" for note in notes)  # Python 3.10 does not print them itself
     except BaseException:
         text = f"{type(error).__qualname__} (its traceback can't be formatted)\n"
@@ -197,6 +199,17 @@ def message(error: BaseException) -> str:
         return _cut(str(error))
     except BaseException:
         return f"a {type(error).__qualname__} whose text can't be had"
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note (PEP 678; on Python 3.10 the attribute alone) to an exception whose class admits of one."""
+    with suppress(Exception):  # it may have slots and no dict, or attributes with ideas of their own
+        object.__setattr__(error, "__notes__", [*_notes(error), note])  # also where it is a frozen dataclass
+
+
+def _notes(error: BaseException) -> Sequence[str]:
+    notes = getattr(error, "__notes__", None)
+    return notes if isinstance(notes, (list, tuple)) else ()
 
 
 def theirs(frames: TracebackType | None) -> TracebackType | None:

@@ -50,6 +50,29 @@ def test_an_exception_keeps_its_type_whatever_its_init_takes(backend):
     assert told.value.code == 7
 
 
+class NotesAreNone(ValueError):
+    __notes__ = None
+
+
+class NotesRaise(ValueError):
+    @property
+    def __notes__(self):
+        raise RuntimeError("no notes")
+
+
+class AnsweringAll(ValueError):
+    def __getattr__(self, name):
+        raise KeyError(name)
+
+
+@pytest.mark.parametrize("kind", [NotesAreNone, NotesRaise, AnsweringAll])
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_an_exception_is_raised_whatever_becomes_of_its_notes(backend, kind):
+    with pytest.raises(kind) as told:  # no match=, which would look at the notes
+        Parallel(n_jobs=2, backend=backend)(delayed(fail_with)(kind, "odd") for _ in range(2))
+    assert str(told.value) == "odd"
+
+
 def test_the_systems_errors_keep_their_numbers():
     error = unpack_exception(pack_exception(Wrapped("/x"))[0])
     assert (type(error), error.errno, error.filename, str(error)) == (
