@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from parallelcfg import worker
 from parallelcfg.core.outcome import Lost, Reply, ended
 from parallelcfg.errors import TaskNotPicklable, WorkerLost
-from parallelcfg.transport import load
 from parallelcfg.transport.board import Running
 from parallelcfg.transport.pickling import dumps
 from parallelcfg.transport.refusal import refusal
@@ -218,7 +217,7 @@ class HookSession:
         if sent is None:  # aborted, or reported already
             return
         try:
-            outcome = _unpacked(retrieve(*out))
+            outcome = _checked(retrieve(*out))
             self._completed(self._backend, len(sent.parcel), monotonic() - sent.at)
         except BaseException as error:
             outcome = self._lost(error)
@@ -252,11 +251,7 @@ def _with_nested(orders: Orders, backend: object, n_jobs: int | None) -> Orders:
     return orders._replace(scope=scope._replace(config=config))
 
 
-def _unpacked(outcome: Any) -> Reply | Lost:
-    """What `worker.run_local` would have said, where `worker.run_bytes` did."""
+def _checked(outcome: Any) -> Reply | Lost:
     if not isinstance(outcome, (Reply, Lost)):
         raise TypeError(f"expected what the submitted function returned, got {outcome!r}")
-    if isinstance(outcome, Lost) or isinstance(outcome.values, list):
-        return outcome
-    values = [None] * outcome.ran if outcome.values is None else load.loads(outcome.values)
-    return outcome._replace(values=values)
+    return outcome

@@ -11,6 +11,7 @@ from parallelcfg import worker
 from parallelcfg.backends.base import Work
 from parallelcfg.core.outcome import Failure
 from parallelcfg.report import Traffic
+from parallelcfg.transport import salvage
 from parallelcfg.transport.common import Common
 from parallelcfg.transport.failures import traceback_text
 
@@ -95,8 +96,8 @@ class LocalCodec:
         return Work(worker.run_local, (batch_id, batch, self._orders, patience))
 
     def unpack(self, values: Any) -> list[Any]:
-        """The results of a reply."""
-        return values  # type: ignore[no-any-return]  # what `run_local` put there is a list
+        """The results of a reply: a list, or its pickle where joblib's hooks took the batch elsewhere."""
+        return salvage.loads(values) if isinstance(values, bytes) else values  # type: ignore[no-any-return]
 
     def release(self, batch_id: int, *, lost: bool) -> None:
         """Nothing is shared."""

@@ -693,6 +693,22 @@ class TestProcesses:
         assert isinstance(error.exception, TaskNotPicklable)
         assert "task 1, abs(<lock>)" in str(error)
 
+    def test_a_result_that_can_not_be_unpickled_leaves_its_neighbours_alone(self):
+        class Odd:
+            def __reduce__(self):
+                return int, ("no number",)
+
+        def tasks():
+            return (delayed(lambda i: Odd() if i == 1 else i)(i) for i in range(3))
+
+        run = Parallel(1, backend=ProcessesOfTheirOwn(), on_error="return", batch_size=3)
+        first, error, last = run(tasks())
+        assert (first, last, run.report.lost) == (0, 2, 0)
+        assert (error.index, error.attempts, type(error.exception)) == (1, 1, ValueError)
+        with pytest.raises(ValueError, match="no number") as caught:
+            Parallel(1, backend=ProcessesOfTheirOwn(), batch_size=3)(tasks())
+        assert "task 1: its result" in caught.value.__notes__[0]
+
     def test_who_can_not_time_tasks_has_no_timeout(self):
         class Untimed(FuturesBackend):
             supports_timeout = False
