@@ -18,6 +18,7 @@ import re
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,19 +107,26 @@ def _whole(error: BaseException) -> bytes | None:
 
 def _kinds(kind: type) -> list[type | bytes]:
     """The types that a stand-in may have, nearest first; those that its receiver may not know as pickles."""
+    return [
+        packed
+        for base in kind.__mro__
+        if issubclass(base, BaseException) and (packed := base if _is_built_in(base) else _pickled(base))
+    ]
+
+
+def _pickled(kind: type) -> bytes | None:
+    """The pickle of a class, made once: one of the main module travels by value, and takes its time."""
     from parallelcfg.transport.pickling import dumps
 
-    kinds: list[type | bytes] = []
-    for base in kind.__mro__:
-        if not issubclass(base, BaseException):
-            continue
-        if _is_built_in(base):
-            kinds.append(base)
-            continue
-        with suppress(Exception):  # the next one will do
-            packed = dumps(base, name=None)
-            kinds += [packed] if len(packed) <= LONGEST else []
-    return kinds
+    with suppress(Exception):
+        found = _classes.get(kind)
+        if found is None:
+            _classes[kind] = found = dumps(kind, name=None)
+        return found if len(found) <= LONGEST else None
+    return None
+
+
+_classes: WeakKeyDictionary[type, bytes] = WeakKeyDictionary()
 
 
 def _arrived(whole: bytes | None, kinds: list[type | bytes], name: str, said: str) -> BaseException:
