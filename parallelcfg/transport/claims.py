@@ -20,7 +20,7 @@ from parallelcfg.transport.board import BATCH, CLAIMED, DIVIDED, KEPT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["claimant", "divide", "unclaimed"]
+__all__ = ["claimant", "cut", "divide", "unclaimed"]
 
 #: Seconds after which no processor keeps to itself what it has stored, should a lock not make it tell.
 _SETTLED = 5e-5
@@ -77,12 +77,33 @@ def divide(cell: Any, batch_id: int, size: int) -> int:
         How many of its tasks were the worker's so far.
     """
     kept = size - (unclaimed(cell, batch_id, size) + 1) // 2
+    return min(size, _keep(cell, batch_id, kept))
+
+
+def cut(cell: Any, batch_id: int, position: int) -> bool:
+    """Take back all tasks after the one that runs; False where the worker has gone on to another meanwhile.
+
+    Parameters
+    ----------
+    cell : sequence of float
+        The worker's cell on the board.
+    batch_id : int
+        Number of the batch that it runs.
+    position : int
+        Position of the task in it; the worker claims its tasks one by one.
+    """
+    upto = position + 1
+    return _claimed(cell, batch_id) == upto and _keep(cell, batch_id, upto) == upto
+
+
+def _keep(cell: Any, batch_id: int, kept: int) -> int:
+    """Leave a worker the first so many tasks of its batch; gives how many it will run at the most."""
     cell[KEPT] = kept
     barrier = Lock()
     with barrier:  # how many are kept is known before of which batch
         cell[DIVIDED] = batch_id
     sleep(_SETTLED)
-    return max(kept, min(size, _claimed(cell, batch_id)))
+    return max(kept, _claimed(cell, batch_id))
 
 
 def _claimed(cell: Any, batch_id: int) -> int:

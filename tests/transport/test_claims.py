@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallelcfg.transport.board import LocalBoard, SharedBoard
-from parallelcfg.transport.claims import claimant, divide, unclaimed
+from parallelcfg.transport import claims
+from parallelcfg.transport.board import CLAIMED, LocalBoard, SharedBoard
+from parallelcfg.transport.claims import claimant, cut, divide, unclaimed
 
 
 def begun(upto, batch_id=7):
@@ -38,6 +39,34 @@ def test_what_was_divided_can_be_divided_again():
     assert divide(cell, 7, 10) == 6
     assert divide(cell, 7, 6) == 4
     assert claim(6) == 4
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_a_batch_can_be_cut_behind_the_task_that_runs(divided):
+    cell, claim = begun(3)
+    if divided:
+        divide(cell, 7, 10)
+    assert cut(cell, 7, position=2)
+    assert claim(4) == 3
+
+
+def test_a_worker_that_has_gone_on_keeps_its_batch():
+    cell, claim = begun(4)
+    assert not cut(cell, 7, position=2)
+    assert claim(10) == 10
+
+
+def test_a_worker_that_goes_on_meanwhile_says_so(monkeypatch):
+    cell, claim = begun(3)
+    monkeypatch.setattr(claims, "sleep", lambda _: cell.__setitem__(CLAIMED, 4))  # it has not seen the cut
+    assert not cut(cell, 7, position=2)
+    assert max(4, claim(5)) == 4  # what it has claimed, and no more
+
+
+def test_another_batch_than_the_one_that_runs_is_not_cut():
+    cell, claim = begun(3)
+    assert not cut(cell, 6, position=2)
+    assert claim(10) == 10
 
 
 def test_a_batch_on_its_way_can_be_divided():
