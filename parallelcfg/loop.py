@@ -54,10 +54,17 @@ class Results(NamedTuple):
     values: list[Any]
     failures: list[tuple[int, BaseException]]
     started: float
-    seconds: float
+    seconds: float = 0.0
 
 
-def run(board: Board, batch_id: int, batch: Batch, orders: Orders, patience: float | None) -> Results:
+def run(
+    board: Board,
+    batch_id: int,
+    batch: Batch,
+    orders: Orders,
+    patience: float | None,
+    results: Results | None = None,
+) -> Results:
     """Run tasks one after another; every exception becomes a value.
 
     Parameters
@@ -72,17 +79,20 @@ def run(board: Board, batch_id: int, batch: Batch, orders: Orders, patience: flo
         Whether a failure ends the batch, and whether each task's own time counts.
     patience : float or None
         Seconds after which to return with the tasks that have been run by then.
+    results : Results, optional
+        Where to put what comes of the tasks, for others to see before the batch has ended.
     """
-    begin = monotonic()
-    limit = float("inf") if patience is None else begin + patience
-    values: list[Any] = []
+    if results is None:
+        results = Results([], [], monotonic())
+    values = results.values
+    limit = float("inf") if patience is None else results.started + patience
     cell = board.begin(batch_id)
     claim = claimant(cell, batch_id)
     try:
         if orders.stream is not None:
             with numbered(batch, orders.stream) as calls:
                 advance = _general(calls, values, cell)
-                failures = _run_all(advance, values, len(batch), orders, cell, claim, limit)
+                _run_all(advance, results, len(batch), orders, cell, claim, limit)
         else:
             if not batch.simple:
                 advance = _general(batch.calls(), values, cell)
@@ -90,10 +100,10 @@ def run(board: Board, batch_id: int, batch: Batch, orders: Orders, patience: flo
                 advance = _simple(batch, values, cell)
             else:
                 advance = _unnoted(batch, values)
-            failures = _run_all(advance, values, len(batch), orders, cell, claim, limit)
+            _run_all(advance, results, len(batch), orders, cell, claim, limit)
     finally:
         board.end(batch_id)
-    return Results(values, failures, begin, monotonic() - begin)
+    return results._replace(seconds=monotonic() - results.started)
 
 
 def _simple(batch: Batch, values: list[Any], cell: Any) -> _Advance:
@@ -133,10 +143,10 @@ def _general(calls: Iterator[Call], values: list[Any], cell: Any) -> _Advance:
 
 
 def _run_all(
-    advance: _Advance, values: list[Any], size: int, orders: Orders, cell: Any, claim: _Claim, limit: float
-) -> list[tuple[int, BaseException]]:
-    """Run tasks as long as they are this worker's and patience lasts; what they raised."""
-    failures: list[tuple[int, BaseException]] = []
+    advance: _Advance, results: Results, size: int, orders: Orders, cell: Any, claim: _Claim, limit: float
+) -> None:
+    """Run tasks as long as they are this worker's and patience lasts."""
+    values, failures = results.values, results.failures
     each, most = orders.timed, _MANY_IN_CALLER if orders.in_caller else _MANY
     began, count = monotonic(), 1 if each or limit < float("inf") else size
     while True:
@@ -152,10 +162,10 @@ def _run_all(
             values.append(None)
             cell[POSITION] = len(values)
             if orders.stop or (orders.in_caller and not isinstance(error, Exception)):
-                return failures
+                return
         now = monotonic()
         if len(values) == size or now > limit:
-            return failures
+            return
         cell[SINCE] = now
         count = 1 if each or now - began > _SHORT else min(most, (size - len(values)) // _SHARE or 1)
         began = now

@@ -12,13 +12,14 @@ import sys
 import threading
 from contextlib import nullcontext
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.config.context import entered
 from parallelcfg.core.outcome import Failure, Lost, Reply
 from parallelcfg.core.tasks import Batch
 from parallelcfg.heap import keep_freed
-from parallelcfg.loop import run
+from parallelcfg.loop import Results, run
 from parallelcfg.threadpools.limits import apply_limit, limited, limited_thread
 from parallelcfg.transport import load
 from parallelcfg.transport.board import LocalBoard
@@ -30,19 +31,21 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from parallelcfg.config.snapshot import Scope
-    from parallelcfg.loop import Results
     from parallelcfg.orders import Orders
     from parallelcfg.transport.board import Board, Seat
     from parallelcfg.transport.load import Ticket
     from parallelcfg.transport.parcels import Parcel
 
-__all__ = ["SETUP", "run_apart", "run_bytes", "run_local", "start"]
+__all__ = ["SETUP", "given_up", "run_apart", "run_bytes", "run_local", "start"]
 
 #: What worker processes of calls to come call first: picklable functions without arguments, for integrations.
 SETUP: list[Callable[[], object]] = []
 
 #: What runs in threads of this process.
 board = LocalBoard()
+
+#: What has come of it so far, by batch.
+_under_way: dict[int, Results] = {}
 
 #: In a worker process: where the parent sees what it runs, and how to tell it more.
 seat: Seat | None = None
@@ -60,12 +63,48 @@ def run_local(payload: tuple[int, Batch, Orders, float | None]) -> Reply:
     batch_id, batch, orders, patience = payload
     scope = _scope_of(board, orders)
     with entered(scope), _inner_threads(orders, scope.cpus):
-        results = run(board, batch_id, batch, orders, patience)
+        results = _under_way[batch_id] = Results([], [], monotonic())
+        try:
+            results = run(board, batch_id, batch, orders, patience, results)
+        finally:
+            _under_way.pop(batch_id, None)
+    return _reply(results, threading.current_thread().name, in_caller=orders.in_caller)
+
+
+def given_up(batch_id: int, position: int, error: BaseException, name: str) -> Reply | None:
+    """What came of a batch that nobody waits for any longer: another thread may take for ever to end it.
+
+    Parameters
+    ----------
+    batch_id : int
+        The batch's number.
+    position : int
+        Position of the task that runs; no other one of the batch will.
+    error : BaseException
+        What it fails of.
+    name : str
+        The thread's name.
+
+    Returns
+    -------
+    Reply or None
+        None where the batch has ended meanwhile.
+    """
+    results = _under_way.get(batch_id)
+    if results is None:
+        return None
+    values = [*results.values[:position], None]
+    failures = [(at, failure) for at, failure in results.failures if at < position]
+    seconds = monotonic() - results.started
+    return _reply(Results(values, [*failures, (position, error)], results.started, seconds), name)
+
+
+def _reply(results: Results, name: str, *, in_caller: bool = False) -> Reply:
+    """What came of a batch, for who shares this process's memory."""
     failures = tuple(
-        Failure(position, error, traceback_text(error), orders.in_caller and not isinstance(error, Exception))
+        Failure(position, error, traceback_text(error), in_caller and not isinstance(error, Exception))
         for position, error in results.failures
     )
-    name = threading.current_thread().name
     return Reply(results.values, len(results.values), failures, results.seconds, name, results.started)
 
 
