@@ -59,7 +59,7 @@ class Parallel(Generic[Shape]):
         Progress messages; more than 10 reports every batch, from 50 on to standard output.
     timeout : float, optional
         Longest time for one task in seconds, counted from its start on the worker. Hard on process backends;
-        elsewhere the error is raised while the task goes on.
+        elsewhere the task has failed, but goes on. On threading, a fresh thread takes the place of its own.
     pre_dispatch : int or str, optional
         Batches taken from the iterator ahead of the workers: ``"all"``, a number, or arithmetic over
         ``n_jobs``.

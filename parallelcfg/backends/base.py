@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from parallelcfg.transport.board import Running
 
 __all__ = [
+    "AbandoningSession",
     "Backend",
     "ClusterSession",
     "DividingSession",
@@ -63,6 +64,8 @@ class Traits(NamedTuple):
     answers : bool
         Workers may ask for something in the middle of a batch (None, sent to the parent), and get what
         `Work.answer` says.
+    abandons : bool
+        Sessions are `AbandoningSession`: a task that is late, and that nobody can stop, costs them no worker.
     """
 
     shares_memory: bool = False
@@ -79,6 +82,7 @@ class Traits(NamedTuple):
     hears_calls: bool = False
     divides: bool = False
     answers: bool = False
+    abandons: bool = False
 
 
 class Work(NamedTuple):
@@ -166,6 +170,26 @@ class DividingSession(Session, Protocol):
         tuple
             The batch, and how many of its tasks, from the first on, its worker will run at most. The others
             are the caller's. (None, 0) where there is no such batch.
+        """
+
+
+class AbandoningSession(Session, Protocol):
+    """A session that has another worker for what would wait behind a task that is late."""
+
+    def abandon(self, batch_id: int, position: int, error: BaseException) -> None:
+        """End a batch with the task that runs, which goes on by itself; what becomes of it is ignored.
+
+        ``done`` is told what has come of the tasks before it, and that this one has failed. Nothing happens
+        where the worker has gone on to another task meanwhile.
+
+        Parameters
+        ----------
+        batch_id : int
+            The batch.
+        position : int
+            Position of the task in it.
+        error : BaseException
+            What it has failed of.
         """
 
 

@@ -54,6 +54,12 @@ class Member(Protocol):
     def kill(self) -> bool:
         """Stop what runs now, from another thread; False where that can't be done."""
 
+    def abandon(self, batch_id: int, position: int, error: BaseException) -> Reply | None:
+        """Run no more than the present task, and get no other batch; None where that is another one by now.
+
+        What it gives is the batch's outcome without waiting for the task, which has failed of ``error``.
+        """
+
     def end(self) -> None:
         """There will be no more batches."""
 

@@ -7,6 +7,7 @@
                                                   done ◀───────────────────────────┘
 
 A thread of a pool is a daemon: it keeps no interpreter from ending. It is started when there is work for it.
+One that is late, and can't be stopped, loses its desk: a fresh one has its place, and it ends with its task.
 A member may begin a batch while it is submitted, in the submitting thread: a worker process that is idle gets
 a small one at once, not when its thread has been woken.
 """
@@ -112,6 +113,25 @@ class Pool:
             if batch_id in self._busy:
                 self._out[batch_id].revoked = True
                 self._busy[batch_id].kill()
+
+    def abandon(self, batch_id: int, position: int, error: BaseException) -> None:
+        """End a batch with the task that runs, and have another thread in place of the one that runs it."""
+        with self._lock:
+            assignment, member = self._out.get(batch_id), self._busy.get(batch_id)
+            if assignment is None or member is None:
+                return
+            reply = member.abandon(batch_id, position, error)
+            if reply is None:
+                return
+            desk = next(desk for desk in self._desks if desk.member is member)
+            self._desks.remove(desk)
+            desk.inbox.put(None)
+            self._vacant.append(desk.ordinal)
+            del self._out[batch_id], self._busy[batch_id]
+        assignment.done(batch_id, reply)
+        with self._lock:  # only now, since that may have ended the call
+            if self._backlog and self._vacant and self._hire(self._backlog[0]):
+                self._backlog.popleft()
 
     def divide(self, sizes: dict[int, int], least: int) -> tuple[int | None, int]:
         """Take back half of what a worker has not begun: see `DividingSession`."""
@@ -231,6 +251,8 @@ class Pool:
     def _take(self, desk: _Desk) -> Assignment | None:
         """A batch of the backlog; None where there is none, and the thread has nothing to do."""
         with self._lock:
+            if desk not in self._desks:  # another thread is in this one's place
+                return None
             if self._backlog:
                 return self._backlog.popleft()
             self._idle.append(desk)

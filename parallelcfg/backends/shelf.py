@@ -196,6 +196,12 @@ class PoolSession:
         if pool is not None:
             pool.kill(batch_id)
 
+    def abandon(self, batch_id: int, position: int, error: BaseException) -> None:
+        """End a batch with the task that runs: see `AbandoningSession`."""
+        pool = self._pool
+        if pool is not None:
+            pool.abandon(batch_id, position, error)
+
     def abort(self) -> None:
         """Drop queued work and stop running work where possible."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from parallelcfg import worker
@@ -9,6 +10,7 @@ from parallelcfg.backends.base import Traits
 from parallelcfg.backends.pool import Pool
 from parallelcfg.backends.shelf import PoolSession
 from parallelcfg.config.policy import clamp
+from parallelcfg.transport.claims import cut
 
 if TYPE_CHECKING:
     from parallelcfg.backends.members import Assignment
@@ -30,6 +32,7 @@ class _Thread:
     def __init__(self, ordinal: int) -> None:
         # A pool makes each member in the thread that will run its batches
         self.cell = worker.board.take_seat(ordinal)
+        self._name = threading.current_thread().name
 
     def begin(self, assignment: Assignment) -> None:
         """Only the thread itself can."""
@@ -42,6 +45,12 @@ class _Thread:
         """Threads can't be stopped from outside: see `Traits.can_kill_running`."""
         return False
 
+    def abandon(self, batch_id: int, position: int, error: BaseException) -> Reply | None:
+        """Run no more than the present task; what came of the batch, with this error for that task."""
+        if not cut(self.cell, batch_id, position):
+            return None
+        return worker.given_up(batch_id, position, error, self._name)
+
     def end(self) -> None:
         """Nothing is left of a thread."""
 
@@ -53,7 +62,7 @@ class ThreadsBackend:
     """Threads: for tasks that release the interpreter lock, wait for input and output, or share memory."""
 
     name = "threading"
-    traits = Traits(shares_memory=True, divides=True)
+    traits = Traits(shares_memory=True, divides=True, abandons=True)
 
     def effective_n_jobs(self, config: Config, cpus: int) -> int:
         """How many jobs this configuration means here."""

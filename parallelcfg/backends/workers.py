@@ -139,6 +139,9 @@ class WorkerProcess:
                 _kill(pid)
         return True
 
+    def abandon(self, batch_id: int, position: int, error: BaseException) -> None:
+        """Worker processes are stopped instead: see `kill`."""
+
     def end(self) -> None:
         """Hang up, so that the worker ends; kill it if it does not."""
         process = self._process

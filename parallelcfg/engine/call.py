@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from queue import SimpleQueue
 
-    from parallelcfg.backends.base import ClusterSession, DividingSession, Session
+    from parallelcfg.backends.base import AbandoningSession, ClusterSession, DividingSession, Session
     from parallelcfg.core.actions import Action
     from parallelcfg.core.states import State
     from parallelcfg.engine.codec import Codec
@@ -293,6 +293,9 @@ class Call:
     def _look(self) -> None:
         now = monotonic()
         self._routes.tell(self._dispatcher.tick, now, self._watch.over(now))
-        for batch_id, position, error in self._watch.overdue(self._dispatcher.out):
-            killable = self._traits.can_kill_running
-            self._routes.tell(self._dispatcher.overdue, batch_id, position, error, killable=killable)
+        for late in self._watch.overdue(self._dispatcher.out):
+            if self._traits.abandons:
+                cast("AbandoningSession", self._session).abandon(*late)
+            else:
+                killable = self._traits.can_kill_running
+                self._routes.tell(self._dispatcher.overdue, *late, killable=killable)

@@ -152,6 +152,19 @@ class FailureContract(Basis):
         assert time.monotonic() - began < 30
         assert (first, third, type(slow.exception)) == (1, 3, TaskTimeout)
 
+    def test_tasks_that_are_late_hold_up_no_others(self, tmp_path: Path) -> None:
+        able = self.traits.can_kill_running or self.traits.abandons
+        needs(able and self.traits.times_tasks, "a late task keeps its worker")
+        slow = str(tmp_path / "go on")
+        calls = [delayed(tasks.wait_for)(slow)] * self.n_jobs + [delayed(abs)(-i) for i in range(3)]
+        try:
+            results = self.parallel(timeout=0.5, on_error="return", batch_size=1)(calls)
+        finally:
+            Path(slow).touch()
+        late = results[: self.n_jobs]
+        assert {type(error.exception) for error in late} == {TaskTimeout}
+        assert results[self.n_jobs :] == [0, 1, 2]
+
     def test_a_deadline_ends_the_call(self, tmp_path: Path) -> None:
         needs(not self.traits.in_caller, "nobody is there to look at the clock")
         slow = str(tmp_path / "go on")
