@@ -297,5 +297,4 @@ class Call:
             if self._traits.abandons:
                 cast("AbandoningSession", self._session).abandon(*late)
             else:
-                killable = self._traits.can_kill_running
-                self._routes.tell(self._dispatcher.overdue, *late, killable=killable)
+                self._routes.tell(self._dispatcher.overdue, *late, killable=self._traits.can_kill_running)
