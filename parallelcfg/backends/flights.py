@@ -104,10 +104,7 @@ class Flights(ABC):
 
     def abort(self) -> None:
         """Drop queued work, and stop running work where the cluster can; nobody waits for it."""
-        with self._lock:
-            self._over = True
-            flights, self._flights = self._flights, {}
-            self._waiting.clear()
+        flights = self._take_all()
         futures = [flight.future for flight in flights.values() if flight.future is not None]
         if futures:
             self._cancel(futures)
@@ -158,12 +155,24 @@ class Flights(ABC):
             flight.done(batch_id, outcome)
             self._send()
 
+    def _lose(self, outcome: Lost) -> None:
+        """The cluster is gone, and with it whatever was out or waited."""
+        for batch_id, flight in self._take_all().items():
+            flight.done(batch_id, outcome)
+
     def _resize(self, slots: int) -> None:
         """The cluster has so many slots now."""
         if slots != self._slots:
             self._slots = slots
             self._send()
             self._resized()
+
+    def _take_all(self) -> dict[int, _Flight]:
+        with self._lock:
+            self._over = True
+            flights, self._flights = self._flights, {}
+            self._waiting.clear()
+        return flights
 
     def _send(self) -> None:
         while (batch_id := self._next()) is not None:

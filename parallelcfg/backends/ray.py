@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from parallelcfg.backends.params import LIST, TABLE, TEXT, checked
 from parallelcfg.backends.registry import register_parallel_backend
 from parallelcfg.config.policy import clamp
 from parallelcfg.core.outcome import Lost, Reply
-from parallelcfg.errors import BackendUnavailable
+from parallelcfg.errors import BackendUnavailable, WorkerLost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +26,8 @@ __all__ = ["RayBackend", "register_ray", "run_on_ray", "slots_for"]
 
 #: Seconds between two looks at which nodes there are: ray tells nobody by itself.
 _LOOK = 1.0
+#: What becomes of a session at ``ray.shutdown()``.
+_GONE = "the ray cluster was lost"
 
 #: Whether this process is one of ray's workers, and so has a task of ours waiting.
 _in_task = False
@@ -156,39 +159,65 @@ class RaySession(Flights):
         self._task = ray.remote(**args)(run_on_ray) if args else ray.remote(run_on_ray)
         self._left = threading.Event()
         if not _in_task:
-            look = partial(self._look, args)
+            look = partial(self._look, args, _connection())
             threading.Thread(target=look, name="parallelcfg-ray", daemon=True).start()
 
     def put(self, value: object) -> Any:
         """Store a value on the cluster."""
+        if not self._ray.is_initialized():  # here and elsewhere: ray itself would start a new cluster
+            raise WorkerLost(_GONE)
         return self._ray.put(value)
 
     def _pack(self, work: Work) -> tuple[Any, ...]:
         return work.run, work.payload, *work.handles
 
     def _start(self, batch_id: int, args: tuple[Any, ...]) -> Any:  # noqa: ARG002 - heirs may want it
+        if not self._ray.is_initialized():
+            raise WorkerLost(_GONE)
         return self._task.remote(*args)
 
     def _follow(self, batch_id: int, future: Any) -> None:
         future.future().add_done_callback(partial(self._ended, batch_id))
 
     def _ended(self, batch_id: int, future: Any) -> None:
+        if not self._ray.is_initialized():  # what says that the task had to exit is no fault of the task
+            self._settle(batch_id, lost(_GONE))
+            return
         error = future.exception()
         self._settle(batch_id, future.result() if error is None else self._explain(error))
 
     def _cancel(self, futures: list[Any]) -> None:
-        for future in futures:
-            self._ray.cancel(future, force=True)
+        if self._ray.is_initialized():
+            for future in futures:
+                self._ray.cancel(future, force=True)
 
     def _explain(self, error: BaseException) -> Lost:
+        if isinstance(error, WorkerLost):
+            return Lost(error)
         return lost(f"ray could not run a batch: {type(error).__name__}: {error}", error)
 
     def _leave(self) -> None:
         self._left.set()
 
-    def _look(self, args: Mapping[str, Any]) -> None:
-        while not self._left.wait(_LOOK) and self._ray.is_initialized():
-            self._resize(_cluster_slots(args))
+    def _look(self, args: Mapping[str, Any], connection: object) -> None:
+        while not self._left.wait(_LOOK):
+            if _connection() != connection:
+                self._lose(lost(_GONE))  # ray tells no future
+                return
+            with suppress(self._ray.exceptions.RaySystemError):  # shut down a moment ago
+                self._resize(_cluster_slots(args))
+
+
+def _connection() -> object:
+    """What this process is connected to, and as which job; None for nothing."""
+    import ray
+    from ray.runtime_context import get_runtime_context  # the name in `ray` would connect where nothing is
+
+    try:
+        context = get_runtime_context()
+        return context.gcs_address, context.get_job_id()
+    except (AttributeError, OSError, RuntimeError, ray.exceptions.RaySystemError):  # shut down, or nearly so
+        return None
 
 
 def _cluster_slots(args: Mapping[str, Any]) -> int:

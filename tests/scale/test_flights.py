@@ -125,6 +125,17 @@ def test_submissions_after_the_end_are_lost():
     assert session.left == 1
 
 
+def test_a_cluster_that_is_gone_loses_what_was_out_and_what_waited():
+    session = Scripted(n_jobs=2, slots=8)
+    told = submitted(session, 3)
+    gone = lost("the cluster was lost")
+    session._lose(gone)
+    session.end(0)
+    assert told == [(batch_id, gone) for batch_id in range(3)]
+    assert session.over
+    assert session.cancelled == []
+
+
 def test_what_the_cluster_refuses_is_lost_with_the_reason():
     session = Scripted(n_jobs=2, slots=2)
     session.refuse = OSError("full\nof details")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from parallelcfg import BackendUnavailable, DeadlineExceeded, Parallel, delayed, get_config
+from parallelcfg import BackendUnavailable, DeadlineExceeded, Parallel, WorkerLost, delayed, get_config
 from parallelcfg.backends.ray import register_ray, slots_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -182,6 +183,45 @@ class TestTwoNodes:
                 yield delayed(work)(number, tmp_path)
 
         assert Parallel(n_jobs=-1, backend="ray", batch_size=1)(tasks()) == list(range(24))
+
+
+@pytest.fixture
+def own_ray():
+    """A local ray for a test that shuts it down."""
+    if ray.is_initialized():
+        ray.shutdown()
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield ray
+    ray.shutdown()
+
+
+@pytest.mark.usefixtures("own_ray")
+class TestShutDown:
+    def test_what_was_out_is_lost_within_seconds_and_no_other_cluster_is_started(self):
+        def begun(results):
+            assert next(results) == 0
+            return results
+
+        def nap(number):
+            time.sleep(0 if number == 0 else 60)
+            return number
+
+        keys = {"n_jobs": 2, "backend": "ray", "return_as": "generator", "batch_size": 1}
+        left, read = (begun(Parallel(**keys)(delayed(nap)(i) for i in range(9))) for _ in range(2))
+        ray.shutdown()
+        left.close()
+        with pytest.raises(WorkerLost, match="the ray cluster was lost"):
+            list(read)
+        assert not ray.is_initialized()
+
+    def test_the_call_of_another_thread_ends_too(self):
+        def tasks():
+            yield delayed(time.sleep)(0)
+            yield delayed(time.sleep)(60)
+            threading.Timer(0.3, ray.shutdown).start()
+
+        with pytest.raises(WorkerLost, match="the ray cluster was lost"):
+            Parallel(n_jobs=2, backend="ray")(tasks())
 
 
 class TestWithoutRay:
