@@ -8,6 +8,8 @@ import warnings
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from parallelcfg.progress.output import say, visible
+
 if TYPE_CHECKING:
     from parallelcfg.progress.events import ProgressEvent
 
@@ -57,7 +59,7 @@ class Bar:
             dynamic_ncols=True,
             position=self._position,
             leave=None,
-            file=None if self._position is None else _ThereAndBack(),
+            file=self._file(),
             delay=_AT_ONCE,
         )
         if self._bar.pos == 0:
@@ -79,6 +81,11 @@ class Bar:
             self._bar.refresh()  # the end of a widget does not show it
         self._bar.close()  # the end of a bar of text does
 
+    def _file(self) -> Any:
+        if self._position is not None:
+            return _ThereAndBack()
+        return None if visible() else _Unseen()
+
     def _set(self, event: ProgressEvent) -> None:
         self._bar.n, self._bar.total = event.done, event.total
         if event.failed or event.retried:
@@ -96,14 +103,33 @@ def _tqdm() -> Any:
     return tqdm
 
 
-class _ThereAndBack:
+class _Unseen:
+    """Standard error that may be closed, full or not there, and never says so.
+
+    tqdm keeps its lock when it can't draw, and whoever draws a bar next would wait for ever.
+    """
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> None:
+        say(sys.stderr, text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+    def fileno(self) -> int:
+        return sys.stderr.fileno()
+
+
+class _ThereAndBack(_Unseen):
     """Standard error that lets text out only when the cursor is back on its line.
 
     tqdm steps down to a bar's line, draws and steps up again in several writes. Where several processes do so
     on one terminal, another's text must not come between.
     """
-
-    encoding = "utf-8"
 
     def __init__(self) -> None:
         self._held: list[str] = []
@@ -116,11 +142,4 @@ class _ThereAndBack:
     def flush(self) -> None:
         if self._below == 0 and self._held:
             whole, self._held = "".join(self._held), []
-            sys.stderr.write(whole)
-            sys.stderr.flush()
-
-    def isatty(self) -> bool:
-        return sys.stderr.isatty()
-
-    def fileno(self) -> int:
-        return sys.stderr.fileno()
+            say(sys.stderr, whole)

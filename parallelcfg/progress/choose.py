@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from parallelcfg import worker
@@ -11,6 +10,7 @@ from parallelcfg.errors import ConfigError
 from parallelcfg.progress.bar import Bar, have_tqdm
 from parallelcfg.progress.events import Several, Told
 from parallelcfg.progress.lines import LogLines, VerboseLines
+from parallelcfg.progress.output import visible
 
 if TYPE_CHECKING:
     from parallelcfg.config.snapshot import Config
@@ -40,18 +40,6 @@ def _bar_or_lines(config: Config) -> Display:
         where = said_at(config, "progress")
         message = f"progress='tqdm'{where} needs tqdm: pip install 'parallelcfg[progress]', or say 'log'"
         raise ConfigError([message])
-    if wanted == "tqdm" or (wanted != "log" and _visible() and have_tqdm()):
+    if wanted == "tqdm" or (wanted != "log" and visible() and have_tqdm()):
         return Bar(None if worker.seat is None else 1 + worker.seat.ordinal)
     return LogLines(quiet=nested)
-
-
-def _visible() -> bool:
-    """Whether somebody sees a bar move."""
-    return sys.stderr.isatty() or _in_notebook()
-
-
-def _in_notebook() -> bool:
-    """Whether output goes to a notebook's cells."""
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return shell is not None and "IPKernelApp" in shell.config

@@ -7,6 +7,7 @@ import math
 import sys
 from typing import TYPE_CHECKING
 
+from parallelcfg.progress.output import say
 from parallelcfg.report.text import span
 
 if TYPE_CHECKING:
@@ -78,8 +79,7 @@ class VerboseLines:
 
     def _say(self, text: str) -> None:
         stream = sys.stdout if self._verbose >= _TO_STDOUT else sys.stderr
-        stream.write(f"[Parallel(n_jobs={self._n_jobs})]: {text}\n")
-        stream.flush()
+        say(stream, f"[Parallel(n_jobs={self._n_jobs})]: {text}\n")
 
 
 class LogLines:
@@ -149,8 +149,7 @@ def _log(line: str) -> None:
     if _LOGGER.isEnabledFor(logging.INFO) and _LOGGER.hasHandlers():
         _LOGGER.info("%s", line)
     else:
-        sys.stderr.write(f"parallelcfg: {line}\n")
-        sys.stderr.flush()
+        say(sys.stderr, f"parallelcfg: {line}\n")
 
 
 def _joblib_time(seconds: float) -> str:

@@ -1,10 +1,12 @@
 """Bars, log lines and joblib's lines."""
 
+import errno
 import gc
 import io
 import logging
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -246,3 +248,40 @@ def test_a_generator_that_nobody_asks_has_no_bar(watch):
     del stream
     gc.collect()
     assert terminal.getvalue() == ""
+
+
+class Full(io.StringIO):
+    """A standard error on a disk without room."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize(
+    "keys", [{"progress": "log"}, {"progress": "tqdm"}, {"progress": True}, {"verbose": 50}]
+)
+@pytest.mark.parametrize("stream", [lambda: None, closed, Full], ids=["none", "closed", "full"])
+def test_what_can_not_be_written_costs_no_results(stream, keys, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", stream())
+    monkeypatch.setattr(sys, "stderr", stream())
+    assert Parallel(n_jobs=2, backend="threading", **keys)(delayed(abs)(-x) for x in range(4)) == [0, 1, 2, 3]
+
+
+def test_a_bar_that_can_not_be_drawn_holds_up_no_other(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Full())
+    results = []
+
+    def work():
+        results.append(Parallel(n_jobs=2, backend="threading", progress="tqdm")([delayed(abs)(-1)]))
+
+    for _ in range(2):
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(30)
+    assert results == [[1], [1]]
