@@ -31,12 +31,12 @@ _CALLS, _WORKERS = 1, 2
 
 
 def write_trace(path: str | os.PathLike[str], reports: Iterable[Report]) -> None:
-    """Write a trace file, whole or not at all.
+    """Write a trace file, whole or not at all; a device or a pipe gets it directly.
 
     Parameters
     ----------
     path : path
-        The file; one that is there is replaced.
+        The file; one that is there is replaced, one that a link names too.
     reports : iterable of Report
         The calls to put into it.
     """
@@ -44,13 +44,23 @@ def write_trace(path: str | os.PathLike[str], reports: Iterable[Report]) -> None
     first = min((report.began_at for report in calls), default=time())
     source = {"began": _utc(first), "host": platform.node(), "process": os.getpid()}
     whole = {"displayTimeUnit": "ms", "otherData": source, "traceEvents": list(events(calls))}
+    try:
+        if target.exists() and not target.is_file():
+            target.write_text(json.dumps(whole), encoding="utf-8")
+        else:
+            _replace(Path(os.path.realpath(target)), json.dumps(whole))
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(target)) from None
+
+
+def _replace(target: Path, text: str) -> None:
     draft = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
-        draft.write_text(json.dumps(whole), encoding="utf-8")
+        draft.write_text(text, encoding="utf-8")
         draft.replace(target)
-    except OSError as error:
+    except OSError:
         draft.unlink(missing_ok=True)
-        raise type(error)(error.errno, error.strerror, str(target)) from None
+        raise
 
 
 def events(reports: list[Report]) -> Iterator[dict[str, Any]]:

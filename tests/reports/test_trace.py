@@ -4,8 +4,10 @@ import itertools
 import json
 import os
 import platform
+import stat
 import subprocess
 import sys
+import threading
 from datetime import datetime, timedelta
 
 import pytest
@@ -65,6 +67,40 @@ def test_a_call_becomes_a_trace(make_report, tmp_path):
     assert [event["args"]["failed"] for event in batches].count(1) == 1
     assert {event["dur"] for event in batches} == {1_250_000}
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_link_stays_and_the_file_that_it_names_gets_the_trace(there, make_report, tmp_path):
+    (tmp_path / "far").mkdir()
+    link, target = tmp_path / "run.json", tmp_path / "far" / "real.json"
+    link.symlink_to(target)
+    if there:
+        target.write_text("old")
+    make_report().to_chrome_trace(link)
+    assert link.is_symlink()
+    check(json.loads(target.read_text())["traceEvents"])
+    assert [file.name for file in target.parent.iterdir()] == ["real.json"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_written_and_not_replaced(make_report, tmp_path):
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+    make_report().to_chrome_trace(pipe)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    reader.join()
+    check(json.loads(read[0])["traceEvents"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files have no names")
+def test_a_pipe_without_a_name_is_written(make_report):
+    reading, writing = os.pipe()
+    make_report().to_chrome_trace(f"/dev/fd/{writing}")
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        check(json.load(pipe)["traceEvents"])
 
 
 def test_a_trace_says_where_and_when_it_was_recorded(make_report, tmp_path):
