@@ -105,8 +105,7 @@ class DaskSession(Flights):
             self._client.loop.add_callback(partial(self._client.cancel, futures, asynchronous=True))
 
     def _leave(self) -> None:
-        if self._link.usable():
-            self._client.loop.add_callback(self._looks.stop)
+        self._client.loop.add_callback(self._looks.stop)  # its loop may outlive the client
         self._link.release()
 
     async def _wait(self, batch_id: int, future: Any) -> None:
@@ -128,6 +127,9 @@ class DaskSession(Flights):
         return lost(f"the dask scheduler at {self._link.address} was lost", error)
 
     async def _look(self) -> None:
+        if self._client.scheduler is None:  # closed
+            self._looks.stop()
+            return
         try:
             slots = self._count(await self._client.scheduler.identity())
         except OSError:  # the futures tell, too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from parallelcfg import Parallel, WorkerLost, delayed, shutdown
+from parallelcfg.backends.dasksession import DaskSession
 from tests.scale.conftest import started
 
 distributed = pytest.importorskip("distributed")
@@ -80,3 +82,41 @@ def test_a_client_that_is_closed_in_the_middle_is_an_error_within_seconds(thread
 
     with pytest.raises(WorkerLost, match="was lost"):
         Parallel(n_jobs=2, backend="dask", client=client)(tasks())
+
+
+@pytest.fixture
+def sessions(monkeypatch):
+    """Those that were opened."""
+    opened = []
+    put_together = DaskSession.__init__
+
+    def spy(self, *args):
+        opened.append(self)
+        put_together(self, *args)
+
+    monkeypatch.setattr(DaskSession, "__init__", spy)
+    return opened
+
+
+def test_nobody_looks_after_a_client_that_was_closed_in_the_middle(threads_cluster, sessions):
+    client = distributed.Client(threads_cluster, set_as_default=False)
+
+    def tasks():
+        yield delayed(time.sleep)(0)
+        client.close()
+        yield delayed(time.sleep)(0)
+
+    with pytest.raises(WorkerLost):
+        Parallel(n_jobs=2, backend="dask", client=client, batch_size=1)(tasks())
+    distributed.utils.sync(threads_cluster.loop, asyncio.sleep, 0)  # whatever was asked of the loop is done
+    assert [session._looks.is_running() for session in sessions] == [False]
+
+
+def test_nobody_looks_after_a_client_that_was_closed_between_two_calls(threads_cluster, sessions):
+    client = distributed.Client(threads_cluster, set_as_default=False)
+    with Parallel(n_jobs=2, backend="dask", client=client) as parallel:
+        assert parallel([delayed(abs)(-1)]) == [1]
+        client.close()
+        (session,) = sessions
+        distributed.utils.sync(threads_cluster.loop, session._look)
+        assert not session._looks.is_running()
