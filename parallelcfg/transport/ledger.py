@@ -3,7 +3,8 @@
 A file outlives the batches that use it as long as its array is alive in the parent: further tasks may get
 the same array. But most arrays are passed to one task only, and pages that are used again cost a fraction of
 fresh ones. So of the files that one batch has used, and none uses now, only some megabytes stay; an array
-that comes again after that is written a second time, and then stays.
+that comes again after that is written a second time, and then stays. Where tasks may write into the files,
+all of them stay: the array itself does not have what was written.
 
 Where nothing can be said about an object's life (buffers, views of mapped files), the entry holds the object
 itself, and lives as long as batches use it.
@@ -44,7 +45,8 @@ class Entry:
     users : set
         The batches that use it.
     again : bool
-        Whether more than one batch has used it.
+        Whether its file stays as long as its object lives: more than one batch has used it, or it was once
+        sent away, or may be written into.
     """
 
     key: Hashable
@@ -71,9 +73,16 @@ class Entry:
 
 
 class Ledger:
-    """The entries of one call."""
+    """The entries of one call.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    written : bool
+        Whether tasks may write into the files.
+    """
+
+    def __init__(self, *, written: bool = False) -> None:
+        self._written = written
         self._entries: dict[Hashable, Entry] = {}
         self._of_user: dict[Hashable, list[Entry]] = {}
         self._died: deque[Entry] = deque()
@@ -94,7 +103,7 @@ class Ledger:
         """Enter an object; weakly where its own life says how long the file is needed."""
         entry = Entry(key, value, path, obj, nbytes)
         before = self._sent_away.pop(key, None)
-        entry.again = before is not None and before() is obj
+        entry.again = self._written or (before is not None and before() is obj)
         if weak:
             died = self._died  # not self: a cycle would keep what other entries hold
             # The callback may come in the middle of anything, so that it only takes a note.

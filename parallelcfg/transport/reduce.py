@@ -51,7 +51,7 @@ class Sharing(FileStore):
         self._arena = Arena(
             config.temp_folder, strict=config.strict, said_at=partial(said_at, config, "temp_folder")
         )
-        self._ledger = Ledger()
+        self._ledger = Ledger(written=self._mode == "r+")
         self._lock = Lock()  # held while dumping; nothing else waits for it
         self._released: deque[Hashable] = deque()
         self._user: Hashable = None

@@ -54,6 +54,16 @@ def test_an_array_is_written_twice_at_the_most(book):
     assert written <= 2 * len(arrays)
 
 
+def test_files_that_tasks_may_write_into_never_make_room():
+    book, arrays = Ledger(written=True), [np.zeros(1) for _ in range(9)]
+    for turn in range(2):
+        for number, array in enumerate(arrays):
+            assert passed(book, array, (turn, number)) == (turn == 0, [])
+    del array
+    arrays.pop()
+    assert list(book.obsolete()) == ["file of (0, 8)"]
+
+
 def test_files_in_use_never_make_room(book):
     arrays = [np.zeros(1) for _ in range(5)]
     for number, array in enumerate(arrays):

@@ -11,7 +11,7 @@ import pytest
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 from parallelcfg import Parallel, delayed
-from parallelcfg.transport import load
+from parallelcfg.transport import ledger, load
 
 RNG = np.random.default_rng(0)
 
@@ -305,6 +305,16 @@ def test_writes_go_where_the_mode_says(make_sharing, worker):
     assert worker.run(common, write, array) == 1
     assert worker.run(common, lambda a: a[0], array) == 1
     assert array[0] == 0
+
+
+def test_what_tasks_wrote_stays_however_much_other_tasks_get(make_sharing, monkeypatch):
+    monkeypatch.setattr(ledger, "_WAITING", 10_000)
+    sharing = make_sharing(mmap_mode="r+")
+    arrays = [np.zeros(1000) for _ in range(5)]
+    for number, array in enumerate(arrays):
+        load.loads(sharing.dumps(array, user=number))[0] = 1
+        sharing.release(number)
+    assert [load.loads(sharing.dumps(array))[0] for array in arrays] == [1] * 5
 
 
 def test_a_call_without_large_data_touches_no_folder(make_sharing, tmp_path):
