@@ -213,7 +213,7 @@ class _Results(FileStore):
         if key in self._done:
             return cast("Stored | None", self._done[key][1])
         path = self._write(lambda: [view], view.nbytes)
-        stored = None if path is None else Stored(path, view.nbytes, view.readonly)
+        stored = None if path is None else Stored.at(path, view)
         if key is not None:
             self._done[key] = view, stored
         return stored

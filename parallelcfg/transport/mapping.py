@@ -19,6 +19,8 @@ from weakref import WeakValueDictionary, ref
 from parallelcfg.transport.files import open_private, owner
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from parallelcfg.transport.layout import Array, Layout
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "explain_read_only",
     "holds",
     "let_go",
+    "remove_later",
     "remove_results",
     "result",
     "user_map",
@@ -108,30 +111,33 @@ def result(path: str, layout: Layout) -> Array:
     """
     import numpy as np
 
-    array = layout.view(np.ndarray, buffer(path, layout.nbytes, readonly=False, remove=False))
-    _read_by.__dict__.setdefault("paths", set()).add(path)
+    array = layout.view(np.ndarray, buffer(path, layout.nbytes, readonly=False))
+    remove_later([path])
     return array
 
 
 _read_by = threading.local()
 
 
+def remove_later(paths: Iterable[str]) -> None:
+    """These are files of results that this thread unpickles."""
+    _read_by.__dict__.setdefault("paths", set()).update(paths)
+
+
 def remove_results() -> None:
-    """Remove the files of the results that this thread has unpickled."""
+    """Remove the files of the results that this thread has unpickled, or has tried to."""
     for path in _read_by.__dict__.pop("paths", ()):
         with suppress(FileNotFoundError):  # the call is over, and its folder gone
             os.unlink(path)
 
 
-def buffer(path: str, nbytes: int, *, readonly: bool, remove: bool) -> mmap.mmap:
+def buffer(path: str, nbytes: int, *, readonly: bool) -> mmap.mmap:
     """The bytes of an arena's file; what is written into them stays private."""
     fd = open_private(path, os.O_RDONLY)
     try:
         return _map(fd, nbytes, "r" if readonly else "c")
     finally:
         os.close(fd)
-        if remove:
-            os.unlink(path)
 
 
 def explain_read_only(error: BaseException) -> str | None:

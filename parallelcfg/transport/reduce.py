@@ -18,7 +18,7 @@ from parallelcfg.transport.layout import plan
 from parallelcfg.transport.ledger import Ledger
 from parallelcfg.transport.load import Ticket
 from parallelcfg.transport.mapping import argument, born, remove_results
-from parallelcfg.transport.store import Envelope, FileStore, Stored, address, open_envelope, seal
+from parallelcfg.transport.store import Envelope, FileStore, Stored, address, lasts, open_envelope, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -189,9 +189,8 @@ class Sharing(FileStore):
 
     def _store_buffer(self, view: memoryview) -> Stored | None:
         place = address(view)
-        lasting = view.readonly or type(view.obj).__module__ == "pyarrow.lib"  # Arrow's data never change
         # While the entry holds a buffer, no other one can be at its address.
-        key = object() if place is None else (place, view.nbytes, None if lasting else self._count)
+        key = object() if place is None else (place, view.nbytes, None if lasts(view) else self._count)
         entry = self._ledger.find(key, view)
         if entry is not None:
             self._ledger.use(entry, self._user)
@@ -199,9 +198,7 @@ class Sharing(FileStore):
         path = self._write(lambda: [view], view.nbytes)
         if path is None:
             return None
-        return cast(
-            "Stored", self._enter(key, Stored(path, view.nbytes, view.readonly), path, view, weak=False)
-        )
+        return cast("Stored", self._enter(key, Stored.at(path, view), path, view, weak=False))
 
     def _write(self, chunks: Callable[[], Iterable[memoryview]], nbytes: int) -> str | None:
         path = self._arena.save("argument", chunks, nbytes)

@@ -13,19 +13,38 @@ from parallelcfg.transport.pickling import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from mmap import mmap
 
     from parallelcfg.transport.layout import Array
     from parallelcfg.transport.pickling import BufferCallback, Reducers
 
-__all__ = ["Envelope", "FileStore", "Stored", "address", "open_envelope", "seal"]
+__all__ = ["Envelope", "FileStore", "Stored", "address", "lasts", "open_envelope", "seal"]
 
 
 class Stored(NamedTuple):
-    """A buffer in a file: what `mapping.buffer` needs."""
+    """A buffer in a file.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    nbytes : int
+        Its size.
+    readonly : bool
+        Whether the buffer can't be written into.
+    lasting : bool
+        Whether nobody ever changes what is in it.
+    """
 
     path: str
     nbytes: int
     readonly: bool
+    lasting: bool
+
+    @classmethod
+    def at(cls, path: str, view: memoryview) -> Stored:
+        """A buffer that was written into a file."""
+        return cls(path, view.nbytes, view.readonly, lasts(view))
 
 
 class Envelope(NamedTuple):
@@ -38,7 +57,8 @@ class Envelope(NamedTuple):
     buffers : tuple of Stored
         Its out-of-band buffers, in order.
     remove : bool
-        Whether the receiver shall remove the buffers' files: nobody else is going to read them.
+        Whether the receiver shall remove the buffers' files, by `mapping.remove_results`: nobody else is
+        going to read them.
     shared : int
         Bytes that were written into files for this pickle.
     note : str
@@ -60,14 +80,27 @@ def seal(data: bytes, buffers: list[Stored], *, remove: bool, shared: int = 0, n
 
 
 def open_envelope(envelope: Envelope, loads: Callable[..., Any] = pickle.loads) -> Any:
-    """Unpickle, with ``loads``, what is in an envelope."""
-    from parallelcfg.transport.mapping import buffer
+    """Unpickle, with ``loads``, what is in an envelope.
 
-    mapped = [
-        buffer(stored.path, stored.nbytes, readonly=stored.readonly, remove=envelope.remove)
-        for stored in envelope.buffers
-    ]
-    return loads(envelope.data, buffers=mapped)
+    A buffer that comes several times, as those of an Arrow table do in its slices, is mapped once, unless
+    what is written in one place would show in the other.
+    """
+    from parallelcfg.transport.mapping import buffer, remove_later
+
+    if envelope.remove:
+        remove_later(stored.path for stored in envelope.buffers)
+    maps: dict[Stored, mmap] = {}
+    buffers = []
+    for stored in envelope.buffers:
+        if stored not in maps or not stored.lasting:
+            maps[stored] = buffer(stored.path, stored.nbytes, readonly=stored.readonly)
+        buffers.append(maps[stored])
+    return loads(envelope.data, buffers=buffers)
+
+
+def lasts(view: memoryview) -> bool:
+    """Whether nobody ever changes what is in a buffer; Arrow's data never change."""
+    return view.readonly or type(view.obj).__module__ == "pyarrow.lib"
 
 
 def address(view: memoryview) -> int | None:

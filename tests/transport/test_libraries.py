@@ -84,6 +84,19 @@ def test_a_table_in_many_batches_is_written_once_and_goes_with_the_last(make_sha
     assert arena_files() == []
 
 
+def test_parts_of_one_table_share_their_memory_on_both_sides(make_sharing, arena_files):
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"i": np.arange(N), "j": np.arange(N)})
+    parts = [table, table.select(["i"]), table.slice(10), table.to_batches(max_chunksize=500)]
+    sharing = make_sharing()
+    there, back = _round_trip(sharing, parts)
+    assert there == back == parts
+    assert sharing.bytes_shared == 2 * table.nbytes
+    assert all("result" not in path for path in arena_files())
+    for got in (there, back):
+        assert len({part["i"].chunk(0).buffers()[1].address for part in got[:3]}) == 1
+
+
 def test_polars_frames(make_sharing):
     pl = pytest.importorskip("polars")
     frame = pl.DataFrame({"i": np.arange(N), "s": [f"text {i}" for i in range(N)]})
@@ -124,6 +137,17 @@ def test_buffers_of_any_type(kind, make_sharing, arena_files):
         memoryview(there[0].data)[0] = 9
         assert data[0] == 0
         assert load.loads(sharing.dumps(Owner(data))).data[0] == 0
+
+
+def test_a_writable_buffer_that_comes_twice_arrives_as_two(make_sharing, arena_files):
+    data = bytearray(5000)
+    sharing = make_sharing()
+    twice = [Owner(data), Owner(data)]
+    there, back = load.loads(sharing.dumps(twice)), sharing.loads(load.dumps(twice, sharing.ticket))
+    assert all("result" not in path for path in arena_files())
+    for first, second in (there, back):
+        memoryview(first.data)[0] = 1
+        assert (first.data[0], second.data[0], data[0]) == (1, 0, 0)
 
 
 def test_small_buffers_stay_in_the_pickle(make_sharing, tmp_path):
