@@ -16,6 +16,7 @@ from parallelcfg.backends.shelf import PoolSession
 from parallelcfg.backends.workers import Recycling, WorkerProcess, start_helpers
 from parallelcfg.config.policy import clamp
 from parallelcfg.threadpools.variables import environment_for
+from parallelcfg.transport.arena import temporary_folder
 from parallelcfg.transport.board import SharedBoard
 from parallelcfg.transport.pickling import dumps
 from parallelcfg.workerprocess import IMPORTING_MAIN, Birth, main
@@ -72,7 +73,8 @@ class ProcessesBackend:
     Parameters
     ----------
     start_method : {"spawn", "forkserver", "fork"}, optional
-        How workers come to life; by default ``"forkserver"`` where the system has it, else ``"spawn"``.
+        How workers come to life; by default ``"forkserver"`` where the system has it and a temporary folder
+        that it needs, else ``"spawn"``.
         ``"fork"`` copies the caller's memory and is unsafe where threads run.
     context : multiprocessing.context.BaseContext, optional
         A context in place of ``start_method``.
@@ -140,7 +142,8 @@ def _context(start_method: str | None) -> BaseContext:
 
     known = multiprocessing.get_all_start_methods()
     if start_method is None:
-        start_method = "forkserver" if "forkserver" in known else "spawn"
+        serves = "forkserver" in known and temporary_folder() is not None  # where its socket is
+        start_method = "forkserver" if serves else "spawn"
     elif start_method not in known:
         expected = f"one of those that this system has: {', '.join(known)}"
         raise WrongParam("start_method", start_method, expected)

@@ -16,7 +16,7 @@ from parallelcfg.transport.files import free_space, make_folder, owner, remove_f
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Arena", "bases", "discard_all", "discard_folder", "make_owned_folder"]
+__all__ = ["Arena", "bases", "discard_all", "discard_folder", "make_owned_folder", "temporary_folder"]
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the folders in it are private
 #: Where less is free, results need a second folder to fall back on.
@@ -63,7 +63,7 @@ class Arena:
             else:
                 self._note(nbytes, problems, f"{base} is used")
                 return path
-        self._note(nbytes, problems, "they are pickled")
+        self._note(nbytes, problems or ["any folder"], "they are pickled")
         return None
 
     def folders(self) -> tuple[str, ...]:
@@ -126,9 +126,17 @@ def bases(temp_folder: str | None) -> Iterator[str]:
         yield temp_folder
     if os.path.isdir(_SHARED_MEMORY) and temp_folder != _SHARED_MEMORY:
         yield _SHARED_MEMORY
+    if (temporary := temporary_folder()) is not None:
+        yield temporary
+
+
+def temporary_folder() -> str | None:
+    """The system's temporary folder; None where there is none that can be written, as in some containers."""
     import tempfile  # takes its time, and is rarely needed
 
-    yield tempfile.gettempdir()
+    with suppress(FileNotFoundError):
+        return tempfile.gettempdir()
+    return None
 
 
 def make_owned_folder(base: str) -> str:

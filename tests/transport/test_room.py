@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parallelcfg import Parallel, delayed
+from parallelcfg import Parallel, delayed, shared_array
 from parallelcfg.errors import ConfigError, SharingWarning
 from parallelcfg.transport import arena, files, load
 
@@ -178,6 +178,55 @@ def test_a_call_whose_results_find_no_folder_pickles_them(bases, make_sharing, m
     sharing = make_sharing(temp_folder=None)
     assert sharing.ticket.folders == ()
     assert sharing.loads(load.dumps(np.ones(1000), sharing.ticket)).sum() == 1000
+
+
+@pytest.fixture
+def _no_temporary_folder(monkeypatch, bases):
+    def gettempdir():
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", gettempdir)
+
+
+@pytest.mark.usefixtures("_no_temporary_folder")
+def test_without_a_temporary_folder_what_has_no_room_is_pickled(bases, make_sharing, free):
+    free["/memory"] = 7999
+    sharing = make_sharing(temp_folder=None)
+    assert sharing.loads(load.dumps(np.ones(10), sharing.ticket)).sum() == 10
+    with pytest.warns(SharingWarning, match="memory: No space left on device; they are pickled"):
+        assert load.loads(sharing.dumps(np.ones(1000))).sum() == 1000
+    with pytest.raises(OSError, match="no room for 8,000 bytes"):
+        shared_array(1000)
+
+
+@pytest.mark.usefixtures("_no_temporary_folder")
+def test_without_any_folder_all_is_pickled_with_a_warning(bases, make_sharing):
+    bases[1].rmdir()
+    sharing = make_sharing(temp_folder=None)
+    assert sharing.ticket.folders == ()
+    with pytest.warns(SharingWarning, match="8,000 bytes of large data can't be put into any folder;"):
+        assert load.loads(sharing.dumps(np.ones(1000))).sum() == 1000
+
+
+WITHOUT_TEMPORARY_FOLDER = """
+import tempfile
+from parallelcfg import Parallel, delayed
+
+def gettempdir():
+    raise FileNotFoundError("No usable temporary directory found")
+
+if __name__ == "__main__":
+    tempfile.gettempdir = gettempdir
+    print(Parallel(n_jobs=2, backend="multiprocessing")(delayed(abs)(-i) for i in range(3)))
+"""
+
+
+def test_without_a_temporary_folder_workers_of_multiprocessing_start(tmp_path):
+    (tmp_path / "program.py").write_text(WITHOUT_TEMPORARY_FOLDER)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program.py"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("[0, 1, 2]\n", "")
 
 
 LIMITED = """
