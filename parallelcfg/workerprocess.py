@@ -48,6 +48,9 @@ _LINGER = 0.2
 #: Seconds that a worker outlives a signal which may have ended its parent too.
 _GRACE = 0.3
 
+#: Seconds that a worker waits for the end of a parent that is gone without a word.
+_LAST = 2.0
+
 
 class Birth(NamedTuple):
     """What a worker is born with.
@@ -64,6 +67,8 @@ class Birth(NamedTuple):
         Whose death ends it.
     depth : int
         How many processes are above it.
+    places : tuple of str
+        Where its parent may have folders, which shall not outlive it.
     """
 
     seat: Seat
@@ -71,11 +76,14 @@ class Birth(NamedTuple):
     setup: bytes
     parent: int
     depth: int
+    places: tuple[str, ...]
 
     @classmethod
     def here(cls, seat: Seat, env: dict[str, str], setup: bytes) -> Birth:
         """Of a child of this process."""
-        return cls(seat, env, setup, os.getpid(), worker.depth + 1)
+        from parallelcfg.transport.arena import places  # not at the top: workers have no need of it
+
+        return cls(seat, env, setup, os.getpid(), worker.depth + 1, places())
 
 
 def main(connection: Connection, birth: Birth) -> None:
@@ -89,12 +97,14 @@ def main(connection: Connection, birth: Birth) -> None:
         Everything else.
     """
     os.environ.update(birth.env)
+    load.watch(birth.places)
     _leave_interrupts_to_parent()
     _end_after_parent()
     _write_lines()
     if sys.platform != "win32":
         os.register_at_fork(after_in_child=connection.close)  # else a child could outlive us unnoticed
-    threading.Thread(target=_end_with, args=(birth.parent,), name="parallelcfg-parent", daemon=True).start()
+    end = threading.Thread(target=_end_with, args=(birth.parent,), name="parallelcfg-parent", daemon=True)
+    end.start()
     if sys.__stderr__ is not None and not faulthandler.is_enabled():
         faulthandler.enable(sys.__stderr__)
     channel = _Channel(connection)
@@ -108,7 +118,8 @@ def main(connection: Connection, birth: Birth) -> None:
         cause = WorkerLost(f"the initializer of a worker raised {type(error).__name__}: {message(error)}")
         channel.send(Lost(cause))
         raise SystemExit(1) from error  # the parent says what it was
-    channel.serve()
+    if not channel.serve():
+        end.join(_LAST)  # a process that is killed closes its connections first, and is dead after that
 
 
 def _write_lines() -> None:
@@ -137,8 +148,8 @@ class _Channel:
         self.send(None)
         return pickle.loads(self._connection.recv_bytes())
 
-    def serve(self) -> None:
-        """Run batches until the parent hangs up."""
+    def serve(self) -> bool:
+        """Run batches until the parent hangs up; whether it has said so, by an empty message."""
         while True:
             try:
                 if (load.holds() or heap.holds()) and not self._connection.poll(_LINGER):
@@ -146,12 +157,14 @@ class _Channel:
                     heap.let_go()
                 request = self._connection.recv_bytes()
             except (EOFError, OSError):
-                return
+                return False
+            if not request:
+                return True
             outcome = _answer(request)
             try:
                 self._post(outcome)
             except OSError:
-                return
+                return False
             del request, outcome  # while idle, hold nothing of the user's
 
 

@@ -143,10 +143,12 @@ class WorkerProcess:
         """Worker processes are stopped instead: see `kill`."""
 
     def end(self) -> None:
-        """Hang up, so that the worker ends; kill it if it does not."""
+        """Say so and hang up, so that the worker ends; kill it if it does not."""
         process = self._process
         if process is None:
             return
+        with suppress(OSError):  # it has died
+            self._send(b"")
         self._hang_up()
         process.join(_GRACE)
         if process.exitcode is None:

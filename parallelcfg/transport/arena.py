@@ -16,7 +16,15 @@ from parallelcfg.transport.files import free_space, make_folder, owner, remove_f
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Arena", "bases", "discard_all", "discard_folder", "make_owned_folder", "temporary_folder"]
+__all__ = [
+    "Arena",
+    "bases",
+    "discard_all",
+    "discard_folder",
+    "make_owned_folder",
+    "places",
+    "temporary_folder",
+]
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the folders in it are private
 #: Where less is free, results need a second folder to fall back on.
@@ -128,6 +136,11 @@ def bases(temp_folder: str | None) -> Iterator[str]:
         yield _SHARED_MEMORY
     if (temporary := temporary_folder()) is not None:
         yield temporary
+
+
+def places() -> tuple[str, ...]:
+    """Where this process has made private folders, and where else it may without being told to."""
+    return tuple({*_swept, *bases(None)})
 
 
 def temporary_folder() -> str | None:

@@ -32,6 +32,7 @@ __all__ = [
     "loads",
     "read",
     "remove_orphans",
+    "watch",
 ]
 
 
@@ -46,11 +47,14 @@ class Ticket(NamedTuple):
         Private folders, in the order of preference; None: the parent makes them when it is asked.
     threshold : int or None
         Size in bytes of a large result; None: none is large.
+    temp_folder : str or None
+        Where the call may have folders, besides the places that its process has them in anyway.
     """
 
     call: int
     folders: tuple[str, ...] | None
     threshold: int | None
+    temp_folder: str | None
 
 
 _bases: set[str] = set()
@@ -133,7 +137,7 @@ def explain_read_only(error: BaseException) -> str | None:
 
 
 def expect(ticket: Ticket | None) -> None:
-    """A batch of this call comes: keep in mind where the parent of this worker has its folders."""
+    """A batch of this call comes: keep in mind where the parent of this worker has folders, or may have."""
     global _expected  # noqa: PLW0603 - the batches of a call come with the same ticket
     if ticket is None or ticket == _expected:
         return
@@ -142,7 +146,14 @@ def expect(ticket: Ticket | None) -> None:
         let_go()  # the last call is over
     if new or ticket.folders is not None:  # else the parent's answer stays
         _expected = ticket
-    _bases.update(map(os.path.dirname, ticket.folders or ()))
+    watch(map(os.path.dirname, ticket.folders or ()))
+    if ticket.temp_folder is not None:
+        watch([ticket.temp_folder])
+
+
+def watch(places: Iterable[str]) -> None:
+    """Keep in mind that the parent of this worker may have folders in these places."""
+    _bases.update(places)
 
 
 def ask_with(ask: Callable[[], tuple[str, ...] | None]) -> None:

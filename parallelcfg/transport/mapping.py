@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary, ref
 
 from parallelcfg.transport.files import open_private, owner
+from parallelcfg.transport.load import watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,6 +99,7 @@ def user_map(path: str, layout: Layout, start: int, mode: str, writeable: bool) 
         finally:
             os.close(fd)
         if owner(path) is not None and mode == "r+":
+            watch([os.path.dirname(os.path.dirname(path))])
             born[path] = mapped
     else:
         skipped = start

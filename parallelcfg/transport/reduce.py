@@ -57,7 +57,7 @@ class Sharing(FileStore):
         self._user: Hashable = None
         self._count = 0
         self._kept: dict[str, mmap] = {}
-        self._open_ticket = Ticket(next(_numbers), None, self._threshold)
+        self._open_ticket = Ticket(next(_numbers), None, self._threshold, config.temp_folder)
         self._ticket: Ticket | None = None
         self._sent = self._received = 0
         self._sent_shared = self._received_shared = 0

@@ -99,6 +99,39 @@ tell(2)
 run((delayed(large)(array) for array in arrays), temp_folder=folder)
 """
 
+UNUSED = {
+    "a shared array, workers are busy": """
+from parallelcfg import shared_array
+array = shared_array(1000, temp_folder=folder)
+tell(2)
+run(delayed(large)(array) for _ in range(2))
+""",
+    "a shared array, workers are idle": """
+from parallelcfg import shared_array
+array = shared_array(1000, temp_folder=folder)
+run(delayed(abs)(i) for i in range(20))
+say("ready")
+time.sleep(300)
+""",
+    "a shared array that came to idle workers": """
+from parallelcfg import shared_array
+run(delayed(abs)(i) for i in range(20))
+array = shared_array(1000, temp_folder=folder)
+run(delayed(len)(array) for _ in range(20))
+say("ready")
+time.sleep(300)
+""",
+    "large arguments that wait": """
+import numpy
+def source():
+    yield from [delayed(sleep)() for _ in range(2)]
+    yield from [delayed(large)(numpy.ones(1 << 20)) for _ in range(2)]
+    wait_for(2)
+    time.sleep(300)
+run(source(), temp_folder=folder, pre_dispatch="all")
+""",
+}
+
 
 @pytest.fixture
 def start(program, tmp_path):
@@ -142,6 +175,18 @@ def test_no_file_outlives_a_killed_parent(start, backend, ending, tmp_path, cove
     gone(one)
     assert [name for name in names(tmp_path / "begun") if not name.startswith("begun")] == []
     covers(f"parent {ending.name}", backend, "large arguments")
+
+
+@pytest.mark.parametrize("phase", UNUSED)
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_no_file_outlives_a_killed_parent_that_no_task_has_used(start, backend, phase, tmp_path, covers):
+    one = start(UNUSED[phase], backend)
+    assert any(name.startswith("parallelcfg") for name in names(tmp_path / "begun"))
+    one.process.kill()
+    one.process.wait()
+    gone(one)
+    assert [name for name in names(tmp_path / "begun") if not name.startswith("begun")] == []
+    covers("parent SIGKILL", backend, phase)
 
 
 @pytest.mark.parametrize("backend", PROCESSES)
