@@ -120,6 +120,7 @@ def main(connection: Connection, birth: Birth) -> None:
         raise SystemExit(1) from error  # the parent says what it was
     if not channel.serve():
         end.join(_LAST)  # a process that is killed closes its connections first, and is dead after that
+    _discard_own()
 
 
 def _write_lines() -> None:
@@ -218,7 +219,15 @@ def _end_with(parent: int) -> None:
     """Wait for the parent's end; remove what it has left, and end too, whatever is running."""
     _wait_for(parent)
     load.remove_orphans()
+    _discard_own()
     os._exit(1)
+
+
+def _discard_own() -> None:
+    """Remove the folders that tasks have made here: in many workers no exit handler runs."""
+    arena = sys.modules.get("parallelcfg.transport.arena")  # without it none was made
+    if arena is not None:
+        arena.discard_all()
 
 
 def _wait_for(pid: int) -> None:

@@ -99,7 +99,7 @@ tell(2)
 run((delayed(large)(array) for array in arrays), temp_folder=folder)
 """
 
-UNUSED = {
+OTHER_FILES = {
     "a shared array, workers are busy": """
 from parallelcfg import shared_array
 array = shared_array(1000, temp_folder=folder)
@@ -120,6 +120,15 @@ array = shared_array(1000, temp_folder=folder)
 run(delayed(len)(array) for _ in range(20))
 say("ready")
 time.sleep(300)
+""",
+    "a shared array that a task has made": """
+import builtins
+from parallelcfg import shared_array
+def make():
+    builtins.kept = shared_array(1000, temp_folder=folder)
+    sleep()
+tell(2)
+run(delayed(make)() for _ in range(2))
 """,
     "large arguments that wait": """
 import numpy
@@ -177,16 +186,32 @@ def test_no_file_outlives_a_killed_parent(start, backend, ending, tmp_path, cove
     covers(f"parent {ending.name}", backend, "large arguments")
 
 
-@pytest.mark.parametrize("phase", UNUSED)
+@pytest.mark.parametrize("phase", OTHER_FILES)
 @pytest.mark.parametrize("backend", PROCESSES)
-def test_no_file_outlives_a_killed_parent_that_no_task_has_used(start, backend, phase, tmp_path, covers):
-    one = start(UNUSED[phase], backend)
+def test_nothing_else_outlives_a_killed_parent(start, backend, phase, tmp_path, covers):
+    one = start(OTHER_FILES[phase], backend)
     assert any(name.startswith("parallelcfg") for name in names(tmp_path / "begun"))
     one.process.kill()
     one.process.wait()
     gone(one)
     assert [name for name in names(tmp_path / "begun") if not name.startswith("begun")] == []
     covers("parent SIGKILL", backend, phase)
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_a_shared_array_that_a_task_has_made_ends_with_its_worker(start, backend, tmp_path):
+    source = """
+import builtins
+from parallelcfg import shared_array
+def make():
+    builtins.kept = shared_array(1000, temp_folder=folder)
+run(delayed(make)() for _ in range(2))
+say("ready")
+"""
+    one = start(source, backend)
+    one.end()
+    gone(one)
+    assert names(tmp_path / "begun") == []
 
 
 @pytest.mark.parametrize("backend", PROCESSES)
