@@ -152,7 +152,7 @@ class FileStore:
 
     def _reduce(self, array: Array) -> Any:
         large = self._threshold is not None and array.nbytes >= self._threshold
-        if array.size == 0 or (array.base is None and not large):
+        if array.nbytes == 0 or (array.base is None and not large):
             return NotImplemented
         reduced = self._refer(array) if array.base is not None else None
         if reduced is None and large:
@@ -170,7 +170,7 @@ class FileStore:
             view = buffer.raw()
         except BufferError:  # not contiguous
             return True
-        if self._threshold is None or view.nbytes < self._threshold:
+        if self._threshold is None or view.nbytes < max(self._threshold, 1):  # nothing can't be mapped
             return True
         stored = self._store_buffer(view)
         if stored is None:

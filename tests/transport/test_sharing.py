@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import os
+import pickle
 import time
 from pathlib import Path
 
@@ -115,6 +116,19 @@ def test_order_of_axes_in_memory_is_kept(view, make_sharing):
 
 def _absolute(array):
     return as_strided(array[tuple(slice(None, None, -1 if s < 0 else 1) for s in array.strides)])
+
+
+@pytest.mark.parametrize("dtype", ["f8", "V0", []], ids=str)
+def test_nothing_at_all_is_never_large(dtype, make_sharing, arena_files):
+    sharing = make_sharing(max_nbytes=0)
+    array = np.zeros((0, 3) if dtype == "f8" else (2, 3), dtype)
+    sent = [array, array.copy().view(Tagged), pickle.PickleBuffer(b"")]
+    there = load.loads(sharing.dumps(sent))
+    back = sharing.loads(load.dumps(there, sharing.ticket))
+    for got in (there, back):
+        assert [got[0].shape, got[0].dtype, type(got[1])] == [array.shape, array.dtype, Tagged]
+        assert bytes(got[2]) == b""
+    assert arena_files() == []
 
 
 def test_broadcast_arrays_take_the_room_of_what_they_repeat(make_sharing):
