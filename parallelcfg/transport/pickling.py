@@ -14,7 +14,7 @@ import pickle
 import sys
 from functools import cache, lru_cache
 from io import BytesIO
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from parallelcfg.errors import TaskNotPicklable
@@ -131,7 +131,7 @@ def _dump(
 ) -> bytes:
     file = BytesIO()
     reducers, buffer_callback = ({}, None) if store is None else store.begin()
-    pickler(file, reducers, buffer_callback).dump(obj)
+    pickler(file, {**reducers, MethodType: _bound}, buffer_callback).dump(obj)
     return file.getvalue()
 
 
@@ -172,6 +172,22 @@ def needs_value(obj: Any) -> bool:
     cloudpickle = sys.modules.get("cloudpickle")
     registered = cloudpickle.list_registry_pickle_by_value() if cloudpickle else ()
     return any(module == name or module.startswith(name + ".") for name in registered)
+
+
+def _bound(method: MethodType) -> Any:
+    """How to find a bound method again, where its object has another one under that name, or none.
+
+    The compiler gives private ones a longer name, a decorator may leave its own, and ``super()`` passes over
+    the one that is found first.
+    """
+    owner, function = method.__self__, method.__func__
+    if getattr(owner, function.__name__, None) == method:
+        return NotImplemented
+    within = function.__qualname__.rpartition(".")[0].rpartition(".")[2]
+    private = f"_{within.lstrip('_')}{function.__name__}"
+    if getattr(owner, private, None) == method:
+        return getattr, (owner, private)
+    return MethodType, (function, owner)
 
 
 def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:

@@ -136,6 +136,52 @@ def test_functions_without_a_module_travel_by_value():
     assert pickling.loads(pickling.dumps(f))() == 7
 
 
+def _nameless(function):
+    return lambda *args: (function.__name__, *args[1:])
+
+
+class Base:
+    def greet(self):
+        return "base"
+
+
+class Derived(Base):
+    def greet(self):
+        return "derived"
+
+    @_nameless
+    def decorated(self):
+        """Has another function's name."""
+
+    def __private(self):
+        return LOCK.locked()  # can't be pickled, and need not be
+
+    @classmethod
+    def __of_class(cls):
+        return cls, LOCK.locked()
+
+    def methods(self):
+        return {
+            "own": (self.greet, "derived"),
+            "of the base": (super().greet, "base"),
+            "decorated": (self.decorated, ("decorated",)),
+            "private": (self.__private, False),
+            "private, of the class": (self.__of_class, (Derived, False)),
+        }
+
+
+@pytest.mark.parametrize("beside", [None, lambda: None], ids=["by name", "by value"])
+@pytest.mark.parametrize("which", Derived().methods())
+def test_bound_methods_are_the_same_there(which, beside):
+    method, answer = Derived().methods()[which]
+    assert pickling.loads(pickling.dumps([method, beside]))[0]() == answer
+
+
+def test_methods_that_are_found_by_their_name_travel_as_before():
+    method = Derived().greet
+    assert pickling.dumps(method) == pickle.dumps(method, pickling.PROTOCOL)
+
+
 def test_what_only_cloudpickle_knows_is_pickled():
     view = memoryview(b"abc")
     assert pickling.loads(pickling.dumps({1: 2}.keys() | view.tolist()))
