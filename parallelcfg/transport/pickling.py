@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import pickle
 import sys
-from functools import cache, lru_cache
+from functools import cache
 from io import BytesIO
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from parallelcfg.errors import TaskNotPicklable
+from parallelcfg.transport.byvalue import KINDS
+from parallelcfg.transport.byvalue import reduced as by_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -138,9 +140,6 @@ def _dump(
 #: The program's own module, also in the processes that `multiprocessing` starts without forking.
 _MAIN = frozenset({"__main__", "__mp_main__"})
 
-#: The type of functions with `functools.lru_cache`, which pickle by name whatever that means.
-_Cached = type(lru_cache(len))
-
 
 class _NeedsValue(Exception):
     """A function or class can't be found by its name in a worker: the sign to start over with cloudpickle."""
@@ -158,13 +157,13 @@ class _CPickler(pickle.Pickler):
         reduce = self._reducers.get(kind)
         if reduce is not None:
             return reduce(obj)
-        if (kind is FunctionType or kind is _Cached or issubclass(kind, type)) and needs_value(obj):
+        if (kind is FunctionType or kind in KINDS or issubclass(kind, type)) and needs_value(obj):
             raise _NeedsValue
         return NotImplemented
 
 
 def needs_value(obj: Any) -> bool:
-    """Whether a function or class travels by value: a worker would find something else under its name."""
+    """Whether what has a name travels by value: a worker would find something else under its name."""
     # Names that lead nowhere, or to something else, are left to the C pickler: it finds out anyway.
     module = getattr(obj, "__module__", None)
     if module is None or module in _MAIN or "<" in getattr(obj, "__qualname__", ""):
@@ -188,11 +187,6 @@ def _bound(method: MethodType) -> Any:
     if getattr(owner, private, None) == method:
         return getattr, (owner, private)
     return MethodType, (function, owner)
-
-
-def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
-    """A function with an empty cache of its own."""
-    return lru_cache(**parameters)(function)
 
 
 def _code(make: Callable[..., CodeType], parts: tuple[Any, ...], filename: str) -> CodeType:
@@ -219,8 +213,8 @@ def _cloud_pickler() -> type[pickle.Pickler]:
                 return _code, (*self.dispatch_table[CodeType](obj), obj.co_filename)
             reduce = self._reducers.get(kind)
             reduced = NotImplemented if reduce is None else reduce(obj)
-            if kind is _Cached and needs_value(obj):  # cloudpickle takes them by name
-                return _cached, (obj.__wrapped__, obj.cache_parameters())
+            if kind in KINDS and needs_value(obj):  # cloudpickle takes most of them by name
+                reduced = by_value(obj)
             return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
     return CloudPickler

@@ -76,6 +76,48 @@ def test_cached_functions_of_the_main_module_travel_by_value():
     assert double.cache_info()[:3] == (1, 1, 5)
 
 
+NAMES_FOR_TYPES = {
+    (3, 10): """
+        T = typing.TypeVar("T", bound=int)
+        P = typing.ParamSpec("P")
+        Id = typing.NewType("Id", int)
+        names = [T, P, Id]
+        def f(x: Id, y: list[T] = [], *args: P.args, **keys: P.kwargs) -> list[Id]:
+            return [Id(x)]
+    """,
+    (3, 11): """
+        Ts = typing.TypeVarTuple("Ts")
+        names = [Ts]
+        def f(x: tuple[typing.Unpack[Ts]]):
+            return [x]
+    """,
+    (3, 12): """
+        type Vector[T] = list[T]
+        names = [Vector]
+        def f(x: Vector[int]):
+            return [x]
+    """,
+}
+
+
+@pytest.mark.parametrize("since", NAMES_FOR_TYPES, ids=str)
+def test_names_for_types_of_the_main_module_travel_by_value(since):
+    if sys.version_info < since:
+        pytest.skip("this Python has no such names")
+    data = _run(f"""
+        import typing
+        from parallelcfg.transport import pickling
+        {NAMES_FOR_TYPES[since]}
+        assert pickling.loads(pickling.dumps(names)) == names
+        print(pickling.dumps([f, names]).hex())
+    """)
+    function, names = pickling.loads(bytes.fromhex(data))
+    assert function(7) == [7]
+    again = pickling.loads(pickling.dumps(names))  # as a worker does that sends them back
+    assert [str(name) for name in again] == [str(name) for name in names]
+    assert "__main__" in {name.__module__ for name in again}
+
+
 def test_instances_of_the_main_modules_classes_come_back_as_such():
     _run("""
         import subprocess, sys
