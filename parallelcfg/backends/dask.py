@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from importlib.util import find_spec
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.backends.base import Traits
-from parallelcfg.backends.dasklink import connect, names_cluster
+from parallelcfg.backends.dasklink import connect, names_cluster, slots_for
 from parallelcfg.backends.dasksession import DaskSession
 from parallelcfg.backends.params import AMOUNT, FLAG, LIST, NUMBER, SECONDS, TABLE, TEXT, checked
 from parallelcfg.config.policy import clamp
@@ -16,9 +17,13 @@ from parallelcfg.errors import BackendUnavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from parallelcfg.backends.dasklink import Link
     from parallelcfg.config.snapshot import Config
 
 __all__ = ["DaskBackend"]
+
+#: Seconds between two looks for a worker that fits; dask's own client looks as often for any.
+_PAUSE = 0.1
 
 
 class DaskBackend:
@@ -45,12 +50,12 @@ class DaskBackend:
     priority : float, optional
         Higher is earlier.
     wait_for_workers_timeout : float, default 10
-        Seconds to wait for the first worker.
+        Seconds to wait for the first worker that may run a batch.
 
     Raises
     ------
     BackendUnavailable
-        If dask is not installed; later, if no scheduler or worker answers.
+        If dask is not installed; later, if no scheduler answers or no worker may run a batch.
     WrongParam
         A `ValueError`: a parameter has a value that it can't have.
     """
@@ -104,13 +109,32 @@ class DaskBackend:
         return clamp(config.n_jobs, cpus, config.max_jobs)[0]
 
     def open(self, config: Config, n_jobs: int, threads: int) -> DaskSession:  # noqa: ARG002 - the protocol
-        """Connect, and wait for a worker."""
+        """Connect, and wait for a worker that may run a batch."""
         link = connect(self._address, self._client, n_jobs)
         try:
-            link.client.wait_for_workers(1, timeout=self._patience)
-        except (TimeoutError, asyncio.TimeoutError) as error:  # two different ones on Python 3.10
+            self._wait(link)
+            return DaskSession(link, config, self._options, self._chosen)
+        except BaseException:
             link.release()
-            raise BackendUnavailable(
-                f"the dask scheduler at {link.address} has no worker after {self._patience:g} s"
-            ) from error
-        return DaskSession(link, config, self._options, self._chosen)
+            raise
+
+    def _wait(self, link: Link) -> None:
+        limit = monotonic() + self._patience
+        try:
+            link.client.wait_for_workers(1, timeout=self._patience)
+            while not slots_for(link.workers(), self._options):
+                if monotonic() >= limit:
+                    raise TimeoutError
+                sleep(_PAUSE)
+        except (TimeoutError, asyncio.TimeoutError) as error:  # two different ones on Python 3.10
+            message = f"the dask scheduler at {link.address} has no worker{self._wish()}"
+            raise BackendUnavailable(f"{message} after {self._patience:g} s") from error
+
+    def _wish(self) -> str:
+        """What workers have to be, in words."""
+        asked = {name: self._options[name] for name in ("workers", "resources") if self._options[name]}
+        if self._options["allow_other_workers"]:
+            asked.pop("workers", None)
+        return (
+            " that fits " + ", ".join(f"{name}={value!r}" for name, value in asked.items()) if asked else ""
+        )

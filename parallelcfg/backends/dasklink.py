@@ -13,7 +13,7 @@ from parallelcfg.errors import BackendUnavailable, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Link", "capacity", "connect", "in_task", "names_cluster"]
+__all__ = ["Link", "capacity", "connect", "eligible", "in_task", "names_cluster", "slots_for", "spelled"]
 
 
 class Link:
@@ -49,6 +49,11 @@ class Link:
     def same_process(self) -> bool:
         """Whether workers share this process's memory."""
         return self.address.startswith("inproc:")
+
+    def workers(self) -> Mapping[str, Any]:
+        """What the scheduler says about each worker, by address."""
+        found: Mapping[str, Any] = self.client.sync(self.client.scheduler.identity)["workers"]
+        return found
 
     def usable(self) -> bool:
         """Whether this process made it and the scheduler is there."""
@@ -166,6 +171,12 @@ def _seat() -> Callable[[Link], None] | None:
     return back
 
 
+def slots_for(workers: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> int:
+    """How many batches can run at the same time, each with these options of dask's; see `capacity`."""
+    only = None if options["allow_other_workers"] else options["workers"]
+    return capacity(workers, only, options["resources"])
+
+
 def capacity(
     workers: Mapping[str, Mapping[str, Any]],
     only: Sequence[str] | None = None,
@@ -178,7 +189,7 @@ def capacity(
     workers : mapping
         What the scheduler says about each worker, by address.
     only : sequence of str, optional
-        Addresses, names or hosts of workers that count.
+        Addresses, names or hosts of workers that count. A name may be a number, of which this is the text.
     resources : mapping, optional
         What one task takes.
 
@@ -189,10 +200,34 @@ def capacity(
     (6, 2, 1)
     """
     total = 0
-    for address, worker in workers.items():
-        if only is not None and not {address, worker.get("name"), worker.get("host")} & set(only):
-            continue
+    for worker in eligible(workers, only).values():
         has = worker.get("resources", {})
         slots = [int(has.get(name, 0) // amount) for name, amount in (resources or {}).items() if amount > 0]
         total += min([worker["nthreads"], *slots])
     return total
+
+
+def eligible(
+    workers: Mapping[str, Mapping[str, Any]], only: Sequence[str] | None
+) -> Mapping[str, Mapping[str, Any]]:
+    """The workers that count; see `capacity`."""
+    if only is None:
+        return workers
+    wanted = {str(one) for one in only}
+    return {
+        address: worker
+        for address, worker in workers.items()
+        if {address, str(worker.get("name")), worker.get("host")} & wanted
+    }
+
+
+def spelled(only: Sequence[object], workers: Mapping[str, Mapping[str, Any]]) -> list[object]:
+    """Addresses, names and hosts as dask wants them: its own clusters number their workers.
+
+    Examples
+    --------
+    >>> spelled(["1", "alice", "10.0.0.1"], {"tcp://10.0.0.1:1": {"name": 1}})
+    [1, 'alice', '10.0.0.1']
+    """
+    names = {str(worker.get("name")): worker.get("name") for worker in workers.values()}
+    return [names.get(str(one), str(one)) for one in only]

@@ -9,7 +9,7 @@ import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from parallelcfg.backends.dasklink import capacity
+from parallelcfg.backends.dasklink import eligible, slots_for, spelled
 from parallelcfg.backends.flights import Flights, lost
 from parallelcfg.core.outcome import Lost, Reply
 from parallelcfg.transport import pickling
@@ -74,9 +74,10 @@ class DaskSession(Flights):
 
         self._link = link
         self._client = link.client
-        self._options = options
+        self._options = self._sent = options
+        self._places: list[str] | None = None
         self._name = f"parallelcfg-{uuid.uuid4().hex[:12]}"
-        super().__init__(config, self._count(self._client.sync(self._client.scheduler.identity)), chosen)
+        super().__init__(config, self._count(link.workers()), chosen)
         self._looks = PeriodicCallback(self._look, _LOOK)
         self._client.loop.add_callback(self._looks.start)
 
@@ -84,9 +85,7 @@ class DaskSession(Flights):
         """Store a value on the cluster."""
         if self._link.same_process:
             value = pickling.loads(pickling.dumps(value))  # as it is now
-        (future,) = self._client.scatter(
-            [value], workers=self._options["workers"], broadcast=_COPIES, hash=False
-        )
+        (future,) = self._client.scatter([value], workers=self._places, broadcast=_COPIES, hash=False)
         return future
 
     def _pack(self, work: Work) -> tuple[Any, ...]:
@@ -95,7 +94,7 @@ class DaskSession(Flights):
 
     def _start(self, batch_id: int, args: tuple[Any, ...]) -> Any:
         key = f"{self._name}-{batch_id}"
-        return self._client.submit(run_on_worker, *args, key=key, pure=False, **self._options)
+        return self._client.submit(run_on_worker, *args, key=key, pure=False, **self._sent)
 
     def _follow(self, batch_id: int, future: Any) -> None:
         self._client.loop.add_callback(self._wait, batch_id, future)
@@ -131,11 +130,14 @@ class DaskSession(Flights):
             self._looks.stop()
             return
         try:
-            slots = self._count(await self._client.scheduler.identity())
+            found = await self._client.scheduler.identity()
         except OSError:  # the futures tell, too
             return
-        self._resize(slots)
+        self._resize(self._count(found["workers"]))
 
-    def _count(self, identity: Mapping[str, Any]) -> int:
-        only = None if self._options["allow_other_workers"] else self._options["workers"]
-        return capacity(identity["workers"], only, self._options["resources"])
+    def _count(self, workers: Mapping[str, Any]) -> int:
+        only = self._options["workers"]
+        if only is not None:
+            self._sent = {**self._options, "workers": spelled(only, workers)}
+            self._places = list(eligible(workers, only)) or None  # hosts are none that dask stores data on
+        return slots_for(workers, self._options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 
@@ -97,6 +98,26 @@ def test_a_cluster_without_workers_is_an_error_after_a_while():
             parallel([delayed(abs)(1)])
 
 
+@pytest.mark.parametrize("keys", [{"resources": {"GPU": 1}}, {"workers": ["nowhere"]}])
+@pytest.mark.parametrize("n_jobs", [2, -1])
+def test_workers_none_of_which_fits_are_an_error_after_a_while(n_jobs, keys, threads_cluster):
+    ((name, value),) = keys.items()
+    wish = re.escape(f"no worker that fits {name}={value!r} after 0.2 s")
+    with distributed.Client(threads_cluster) as client:
+        keys = {"n_jobs": n_jobs, "backend": "dask", "client": client, **keys}
+        with pytest.raises(BackendUnavailable, match=wish):
+            Parallel(**keys, wait_for_workers_timeout=0.2)([delayed(abs)(1)])
+
+
+def test_waits_for_the_first_worker_that_fits(threads_cluster):
+    with distributed.Client(threads_cluster) as client:
+        timer = threading.Timer(0.2, threads_cluster.scale, [3])
+        timer.start()
+        found = Parallel(n_jobs=2, backend="dask", client=client, workers=["2"])([delayed(where)()])
+        timer.join()
+        assert found == [threads_cluster.workers[2].address]
+
+
 def test_waits_for_the_first_worker():
     options = {"processes": False, "dashboard_address": ":0"}
     with distributed.LocalCluster(n_workers=0, **options) as cluster, distributed.Client(cluster) as client:
@@ -186,6 +207,19 @@ def test_resources_and_workers_say_where(threads_cluster):
         first, _ = threads_cluster.workers.values()
         chosen = Parallel(n_jobs=2, backend="dask", client=client, workers=[first.address])
         assert set(chosen(delayed(where)(i) for i in range(6))) == {first.address}
+
+
+@pytest.mark.parametrize("name", [1, "1"])
+def test_a_worker_is_found_by_the_number_that_it_has_for_a_name(name, threads_cluster):
+    with distributed.Client(threads_cluster) as client:
+        chosen = Parallel(n_jobs=2, backend="dask", client=client, workers=[name])
+        array = np.ones(200_000)
+        assert set(chosen(delayed(where)(array) for _ in range(6))) == {threads_cluster.workers[1].address}
+
+
+def test_workers_of_a_host_get_large_arrays(client):
+    chosen = Parallel(n_jobs=2, backend="dask", client=client, workers=["127.0.0.1"])
+    assert chosen(delayed(np.sum)(array) for array in [np.ones(200_000)] * 3) == [200_000] * 3
 
 
 def test_priority_retries_and_resources_reach_dask(threads_cluster, monkeypatch):
