@@ -75,8 +75,8 @@ class Common:
         return Batch(batch.indices, functions, arguments, kwargs, batch.ragged, batch.attempt)
 
     def _named(self, kwargs: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
-        names = kwargs[0].keys()
-        if any(each.keys() != names for each in kwargs):
+        names = list(kwargs[0])
+        if any(list(each) != names for each in kwargs):
             return kwargs
         columns = [self._column(name, [each[name] for each in kwargs], _LARGE) for name in names]
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)] or kwargs

@@ -70,6 +70,15 @@ def test_a_keyword_argument_of_every_task_is_pickled_once():
     assert Counted.pickled == 1
 
 
+def test_keyword_arguments_keep_their_order(fold):
+    _, results = fold((names, (), {"a": 1, "b": 2}), (names, (), {"b": 2, "a": 1}))
+    assert results == [["a", "b"], ["b", "a"]]
+
+
+def names(**kwargs):
+    return list(kwargs)
+
+
 def test_without_shared_memory_it_is_pickled_once_too():
     value = Counted()
     parallel = Parallel(n_jobs=2, batch_size=3, max_nbytes=None)
