@@ -117,7 +117,7 @@ class _ByteCodec:
     def pack(self, batch_id: int, batch: Batch, patience: float | None) -> Work:
         """Make a batch ready for the session; raises `Refused` where tasks can't be pickled."""
         try:
-            packed = self._carrier.dumps(self._folded(batch).parts, user=batch_id, name=None)
+            packed = self._dumps(batch, batch_id)
         except Exception as error:
             fault = error
         else:
@@ -149,8 +149,8 @@ class _ByteCodec:
         """Remove what the call has shared. Idempotent."""
         self._carrier.close()
 
-    def _folded(self, batch: Batch) -> Batch:
-        """The batch as it is pickled."""
+    def _dumps(self, batch: Batch, batch_id: int) -> Any:
+        """Pack a batch whole."""
         raise NotImplementedError
 
     def _count(self) -> None:
@@ -180,8 +180,8 @@ class SharingCodec(_ByteCodec):
         self._answer = sharing.folders if answers else None
         self._common = Common(sharing)
 
-    def _folded(self, batch: Batch) -> Batch:
-        return self._common.folded(batch)
+    def _dumps(self, batch: Batch, batch_id: int) -> bytes:
+        return self._common.dumps(batch, batch_id)
 
     def _work(self, batch_id: int, packed: Any, count: int, patience: float | None) -> Work:
         ticket = self._sharing.ticket if self._answer is None else self._sharing.open_ticket
@@ -202,8 +202,8 @@ class ApartCodec(_ByteCodec):
             self._apart.forget(batch_id)
         super().release(batch_id, lost=lost)
 
-    def _folded(self, batch: Batch) -> Batch:
-        return self._apart.folded(batch)
+    def _dumps(self, batch: Batch, batch_id: int) -> Any:
+        return self._apart.dumps(self._apart.folded(batch).parts, user=batch_id, name=None)
 
     def _work(self, batch_id: int, packed: Any, count: int, patience: float | None) -> Work:
         parcel, handles = packed

@@ -3,21 +3,27 @@
 A closure, a model or a data frame that comes with every task is recognised by its identity. It is pickled
 when it is first met and travels as that pickle from then on, a large one in a file of the call's arena. So
 tasks get what it was then, as they do of a large array, and each batch gets a copy of its own. Small data are
-pickled with their batch: looking them up would save nothing.
+pickled with their batch: looking them up would save nothing. So is what shares objects with the rest of its
+batch, since a pickle of its own would have copies of them: see `overlap`.
 """
 
 from __future__ import annotations
 
-from types import FunctionType
+from dataclasses import dataclass
+from itertools import chain, combinations
+from pickle import Pickler
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.core.gathering import all_the_same
 from parallelcfg.core.tasks import Batch
+from parallelcfg.errors import TaskNotPicklable
 from parallelcfg.transport import load
+from parallelcfg.transport.overlap import Foreign, Held
 from parallelcfg.transport.pickling import needs_value
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from parallelcfg.transport.reduce import Sharing
 
@@ -43,6 +49,29 @@ class _Pickled:
         return self._reduced
 
 
+#: What holds no objects that others may hold.
+_PLAIN = _ATOMS | {str, bytes, _Pickled}
+
+
+@dataclass(eq=False, slots=True)
+class _Known:
+    """An object that tasks have in common.
+
+    Parameters
+    ----------
+    value : object
+        The object, kept alive.
+    pickled : _Pickled or None
+        What stands for it; None: it is pickled with its batches.
+    held : Held
+        What it holds.
+    """
+
+    value: object
+    pickled: _Pickled | None
+    held: Held
+
+
 class Common:
     """Finds what the tasks of one call have in common.
 
@@ -54,54 +83,132 @@ class Common:
 
     def __init__(self, sharing: Sharing) -> None:
         self._sharing = sharing
-        self._known: dict[int, tuple[object, _Pickled | None]] = {}
+        self._known: dict[Hashable, _Known] = {}
         self._last: dict[Hashable, object] = {}
+        self._apart: set[tuple[_Known, ...]] = set()
+        self._foreign: tuple[list[_Known], Foreign] = [], Foreign({})
 
-    def folded(self, batch: Batch) -> Batch:
-        """The batch with what is common to its tasks, or to others before, as a pickle.
+    def dumps(self, batch: Batch, user: Hashable) -> bytes:
+        """Pickle a batch, with what is common to its tasks, or to others before, as pickles of their own.
+
+        Parameters
+        ----------
+        batch : Batch
+            The batch.
+        user : hashable
+            Its number.
 
         Raises
         ------
         TaskNotPicklable
             If something can't be pickled.
         """
+        used: list[_Known] = []
+        folded = self._folded(batch, used)
+        if self._overlap_each_other(used):
+            return self.dumps(batch, user)
+        try:
+            avoid = self._avoided(folded, used)
+            return self._sharing.dumps(folded.parts, user=user, name=None, avoid=avoid)
+        except TaskNotPicklable:
+            if not used:
+                raise
+        self._sharing.dumps(folded.parts, user=user, name=None)  # raises, if that was not the reason
+        for each in [each for each in used if self._overlaps(folded, each)] or used:
+            each.pickled = None
+        return self.dumps(batch, user)
+
+    def _folded(self, batch: Batch, used: list[_Known]) -> Batch:
+        """The batch with pickles in the place of what tasks have in common, which is added to ``used``."""
         functions, arguments, kwargs = batch.functions, batch.arguments, batch.kwargs
         if len(functions) == 1:
-            functions = self._column("function", functions, _NAME)
+            functions = self._column("function", functions, _NAME, used)
         if not batch.ragged:
-            arguments = [self._column(place, column, _LARGE) for place, column in enumerate(arguments)]
+            arguments = [self._column(place, column, _LARGE, used) for place, column in enumerate(arguments)]
         if kwargs:
-            kwargs = self._named(kwargs)
+            kwargs = self._named(kwargs, used)
         return Batch(batch.indices, functions, arguments, kwargs, batch.ragged, batch.attempt)
 
-    def _named(self, kwargs: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    def _named(self, kwargs: Sequence[dict[str, Any]], used: list[_Known]) -> Sequence[dict[str, Any]]:
         names = list(kwargs[0])
         if any(list(each) != names for each in kwargs):
             return kwargs
-        columns = [self._column(name, [each[name] for each in kwargs], _LARGE) for name in names]
+        columns = [self._column(name, [each[name] for each in kwargs], _LARGE, used) for name in names]
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)] or kwargs
 
-    def _column(self, place: Hashable, column: Sequence[Any], least: int) -> Sequence[Any]:
+    def _column(
+        self, place: Hashable, column: Sequence[Any], least: int, used: list[_Known]
+    ) -> Sequence[Any]:
         """One argument of each task; the same object's pickle, where it is one object and worth it."""
         value = column[0]
         if not _may_be_large(value) or not all_the_same(column):
             return column
-        if id(value) not in self._known:
-            seen = place in self._last and self._last[place] is value
+        key = _key(value)
+        known = self._known.get(key)
+        if known is None:
+            seen = place in self._last and _key(self._last[place]) == key
             news = place in self._last and not seen and len(column) == 1
             self._last[place] = value
             if news or len(self._known) >= _KEPT:  # each task has its own, so far
                 return column
-            self._known[id(value)] = value, self._pickled(value, least)
-        pickled = self._known[id(value)][1]
-        return column if pickled is None else [pickled] * len(column)
+            known = self._known[key] = self._pickled(value, least, used)
+        if known.pickled is None:
+            return column
+        if known not in used:
+            used.append(known)
+        return [known.pickled] * len(column)
 
-    def _pickled(self, value: object, least: int) -> _Pickled | None:
-        before = self._sharing.bytes_shared
-        data = self._sharing.dumps(value, name=None)
+    def _pickled(self, value: object, least: int, used: list[_Known]) -> _Known:
+        """What is known of an object from now on."""
+        before, met = self._sharing.bytes_shared, list[Pickler]()
+        others = [each for each in used if each.held.known]
+        try:
+            data = self._sharing.dumps(value, name=None, avoid=_foreign(others), met=met)
+        except TaskNotPicklable:
+            others = []
+            data = self._sharing.dumps(value, name=None, met=met)
+        held = Held(value, *met)
         if len(data) < least and self._sharing.bytes_shared == before:
+            return _Known(value, None, held)
+        known = _Known(value, _Pickled(data, self._sharing.keep(data) if len(data) >= _LARGE else None), held)
+        self._apart.update((other, known) for other in others)
+        if len(data) < _LARGE:
+            _ = held.objects  # few: found now
+        return known
+
+    def _overlap_each_other(self, used: list[_Known]) -> bool:
+        """Whether two of them share objects; then neither has a pickle of its own any more."""
+        for pair in combinations(used, 2):
+            one, other = pair
+            if pair in self._apart or one.held.objects.keys().isdisjoint(other.held.objects):
+                self._apart.add(pair)
+            else:
+                one.pickled = other.pickled = None
+        return any(each.pickled is None for each in used)
+
+    def _avoided(self, folded: Batch, used: list[_Known]) -> Foreign | None:
+        """What the rest of a batch must not hold; None where it can't anyway."""
+        if not all(each.held.known for each in used) and _is_plain(folded):
             return None
-        return _Pickled(data, self._sharing.keep(data) if len(data) >= _LARGE else None)
+        if self._foreign[0] != used:
+            self._foreign = used, _foreign(used)
+        return self._foreign[1] if used else None
+
+    def _overlaps(self, folded: Batch, known: _Known) -> bool:
+        try:
+            self._sharing.dumps(folded.parts, name=None, avoid=_foreign([known]))
+        except TaskNotPicklable:
+            return True
+        return False
+
+
+def _foreign(known: Iterable[_Known]) -> Foreign:
+    return Foreign({key: obj for each in known for key, obj in each.held.objects.items()})
+
+
+def _key(value: object) -> Hashable:
+    """What an object is recognised by: a method is another object whenever somebody looks at it."""
+    return value if isinstance(value, (MethodType, BuiltinFunctionType)) else id(value)
 
 
 def _may_be_large(value: object) -> bool:
@@ -111,3 +218,10 @@ def _may_be_large(value: object) -> bool:
     if kind is FunctionType and not needs_value(value):  # it travels as its name
         return False
     return not isinstance(value, (str, bytes, bytearray)) or len(value) >= _LARGE
+
+
+def _is_plain(batch: Batch) -> bool:
+    """Whether a batch holds nothing but pickles, text and numbers."""
+    functions = all(type(each) in _PLAIN or not _may_be_large(each) for each in batch.functions)
+    rest = chain(batch.arguments, (each.values() for each in batch.kwargs))
+    return functions and all(_PLAIN.issuperset(map(type, values)) for values in rest)

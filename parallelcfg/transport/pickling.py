@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
+    from parallelcfg.transport.overlap import Foreign
+
     Reducers: TypeAlias = Mapping[type, Callable[[Any], Any]]
     BufferCallback: TypeAlias = Callable[[pickle.PickleBuffer], bool]
 
@@ -55,6 +57,8 @@ def dumps(
     *,
     store: Store | None = None,
     name: str | None = "object",
+    avoid: Foreign | None = None,
+    met: list[pickle.Pickler] | None = None,
 ) -> bytes:
     """Pickle anything that can be pickled at all; `loads` is the way back.
 
@@ -66,6 +70,10 @@ def dumps(
         Where large data go instead of into the pickle.
     name : str or None
         What messages call ``obj``. With None nobody looks for the part that is in the way.
+    avoid : Foreign, optional
+        Objects that may not be pickled.
+    met : list, optional
+        Gets the pickler, which knows what it has met.
 
     Returns
     -------
@@ -89,12 +97,12 @@ def dumps(
     parallelcfg.errors.TaskNotPicklable: can't pickle args[0]['lock']: cannot pickle '_thread.lock' object
     """
     try:
-        return _dump(_CPickler, obj, store)
+        return _dump(_CPickler, obj, store, avoid, met)
     except MemoryError:
         raise
     except Exception:  # noqa: S110 - cloudpickle takes more, and has the error to show if it does not
         pass
-    return _dumps_by_value(obj, store, name)
+    return _dumps_by_value(obj, store, name, avoid, met)
 
 
 def loads(data: bytes | bytearray | memoryview) -> Any:
@@ -108,14 +116,20 @@ def loads(data: bytes | bytearray | memoryview) -> Any:
     return pickle.loads(data)
 
 
-def pickle_with(store: Store, obj: object) -> bytes:
-    """Pickle by cloudpickle alone, for whoever looks for the reason of a failure; errors pass as they are."""
-    return _dump(_cloud_pickler(), obj, store)
+def pickle_with(store: Store, obj: object, met: list[pickle.Pickler] | None = None) -> bytes:
+    """Pickle by cloudpickle alone, for whoever looks into an object; errors pass as they are."""
+    return _dump(_cloud_pickler(), obj, store, met=met)
 
 
-def _dumps_by_value(obj: object, store: Store | None, name: str | None) -> bytes:
+def _dumps_by_value(
+    obj: object,
+    store: Store | None,
+    name: str | None,
+    avoid: Foreign | None,
+    met: list[pickle.Pickler] | None,
+) -> bytes:
     try:
-        return _dump(_cloud_pickler(), obj, store)
+        return _dump(_cloud_pickler(), obj, store, avoid, met)
     except MemoryError:
         raise
     except Exception as exc:
@@ -130,11 +144,21 @@ def _dump(
     pickler: Callable[[BytesIO, Reducers, BufferCallback | None], pickle.Pickler],
     obj: object,
     store: Store | None,
+    avoid: Foreign | None = None,
+    met: list[pickle.Pickler] | None = None,
 ) -> bytes:
     file = BytesIO()
     reducers, buffer_callback = ({}, None) if store is None else store.begin()
-    pickler(file, {**reducers, MethodType: _bound}, buffer_callback).dump(obj)
-    return file.getvalue()
+    own = pickler(file, {**reducers, MethodType: _bound}, buffer_callback)
+    if avoid is not None:
+        file.write(avoid.prefix)
+        own.memo = avoid.memo
+    own.dump(obj)
+    data = file.getvalue()
+    if met is not None:
+        file.truncate(0)  # it lives as long as its pickler
+        met.append(own)
+    return data
 
 
 #: The program's own module, also in the processes that `multiprocessing` starts without forking.

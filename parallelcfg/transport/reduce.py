@@ -23,9 +23,11 @@ from parallelcfg.transport.store import Envelope, FileStore, Stored, address, la
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
     from mmap import mmap
+    from pickle import Pickler
 
     from parallelcfg.config.snapshot import Config
     from parallelcfg.transport.layout import Array
+    from parallelcfg.transport.overlap import Foreign
 
 __all__ = ["Sharing"]
 
@@ -90,7 +92,15 @@ class Sharing(FileStore):
         """Where workers may put large results; none where nothing is shared, or nobody waits any more."""
         return () if self._threshold is None else self._arena.folders()
 
-    def dumps(self, obj: object, *, user: Hashable = None, name: str | None = "object") -> bytes:
+    def dumps(
+        self,
+        obj: object,
+        *,
+        user: Hashable = None,
+        name: str | None = "object",
+        avoid: Foreign | None = None,
+        met: list[Pickler] | None = None,
+    ) -> bytes:
         """Pickle something for workers.
 
         Parameters
@@ -101,6 +111,8 @@ class Sharing(FileStore):
             Whose files these are: they may go with `release`. None's stay until `close`.
         name : str or None
             What messages call ``obj``; None: don't look for the part that can't be pickled.
+        avoid, met
+            See `pickling.dumps`.
 
         Raises
         ------
@@ -111,7 +123,8 @@ class Sharing(FileStore):
             self._tidy()
             self._user = user
             self._count += 1
-            data = seal(pickling.dumps(obj, store=self, name=name), self._buffers, remove=False)
+            data = pickling.dumps(obj, store=self, name=name, avoid=avoid, met=met)
+            data = seal(data, self._buffers, remove=False)
         self._sent += len(data)
         self._arena.warn()
         return data

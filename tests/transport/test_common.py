@@ -11,6 +11,7 @@ import pytest
 
 from parallelcfg import Parallel, delayed
 from parallelcfg.core.gathering import columns
+from parallelcfg.core.tasks import Batch
 from parallelcfg.errors import TaskNotPicklable
 from parallelcfg.transport import load
 from parallelcfg.transport.common import Common
@@ -48,8 +49,10 @@ def fold(make_sharing):
     common = Common(sharing)
 
     def through(*tasks):
-        data = sharing.dumps(common.folded(columns(0, list(tasks))))
-        return data, [function(*args, **kwargs) for function, args, kwargs in load.loads(data).calls()]
+        data = common.dumps(columns(0, list(tasks)), user=0)
+        return data, [
+            function(*args, **kwargs) for function, args, kwargs in Batch.of(*load.loads(data)).calls()
+        ]
 
     return through
 
@@ -150,7 +153,7 @@ def test_what_cannot_be_pickled_is_still_its_tasks_error():
 
 def test_a_file_that_is_not_what_was_written_is_refused(make_sharing):
     sharing = make_sharing()
-    data = sharing.dumps(Common(sharing).folded(columns(0, [(size_of, (Counted(),), {})])))
+    data = Common(sharing).dumps(columns(0, [(size_of, (Counted(),), {})]), user=0)
     (path,) = Path(sharing.ticket.folders[0]).glob("common-*")
     path.write_bytes(pickle.dumps("something else"))
     with pytest.raises(PermissionError, match="not what the caller wrote"):
