@@ -42,7 +42,7 @@ class Apart:
 
     Arrays of ``max_nbytes`` or more are stored when they are first met, and reach further tasks as they were
     then, as long as the same object is passed. Tasks see them read-only, or with ``mmap_mode`` "c" or None as
-    copies of their own.
+    copies that only tasks of the same batch share.
 
     Parameters
     ----------

@@ -18,6 +18,18 @@ def overwrite(array):
     array[0] = 1
 
 
+def count(array):
+    array[0] += 1
+    return float(array[0])
+
+
+@pytest.mark.parametrize("array", [np.zeros(10), np.zeros(10_000)], ids=["small", "large"])
+def test_what_a_task_writes_into_a_copy_no_other_batch_sees(backend, array):
+    parallel = Parallel(n_jobs=2, backend=backend, batch_size=1, max_nbytes=1000, mmap_mode="c")
+    assert parallel(delayed(count)(array) for _ in range(6)) == [1] * 6
+    assert array[0] == 0
+
+
 def folder_of(array):
     folder = Path(array.filename).parent
     return folder, len(list(folder.iterdir()))
