@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from parallelcfg.core.gathering import all_the_same
 from parallelcfg.core.tasks import Batch
-from parallelcfg.errors import TaskNotPicklable
 from parallelcfg.transport import load
-from parallelcfg.transport.overlap import Foreign, Held
+from parallelcfg.transport.overlap import Held
 from parallelcfg.transport.pickling import needs_value
 
 if TYPE_CHECKING:
@@ -86,7 +85,6 @@ class Common:
         self._known: dict[Hashable, _Known] = {}
         self._last: dict[Hashable, object] = {}
         self._apart: set[tuple[_Known, ...]] = set()
-        self._foreign: tuple[list[_Known], Foreign] = [], Foreign({})
 
     def dumps(self, batch: Batch, user: Hashable) -> bytes:
         """Pickle a batch, with what is common to its tasks, or to others before, as pickles of their own.
@@ -105,18 +103,12 @@ class Common:
         """
         used: list[_Known] = []
         folded = self._folded(batch, used)
-        if self._overlap_each_other(used):
-            return self.dumps(batch, user)
-        try:
-            avoid = self._avoided(folded, used)
-            return self._sharing.dumps(folded.parts, user=user, name=None, avoid=avoid)
-        except TaskNotPicklable:
-            if not used:
-                raise
-        self._sharing.dumps(folded.parts, user=user, name=None)  # raises, if that was not the reason
-        for each in [each for each in used if self._overlaps(folded, each)] or used:
-            each.pickled = None
-        return self.dumps(batch, user)
+        met: list[Pickler] | None = [] if used and not _is_plain(folded) else None
+        if not self._overlap_each_other(used):
+            data = self._sharing.dumps(folded.parts, user=user, name=None, met=met)
+            if not met or not _overlap(used, *met):
+                return data
+        return self.dumps(batch, user)  # what overlaps has no pickle of its own any more
 
     def _folded(self, batch: Batch, used: list[_Known]) -> Batch:
         """The batch with pickles in the place of what tasks have in common, which is added to ``used``."""
@@ -151,30 +143,21 @@ class Common:
             self._last[place] = value
             if news or len(self._known) >= _KEPT:  # each task has its own, so far
                 return column
-            known = self._known[key] = self._pickled(value, least, used)
+            known = self._known[key] = self._pickled(value, least)
         if known.pickled is None:
             return column
         if known not in used:
             used.append(known)
         return [known.pickled] * len(column)
 
-    def _pickled(self, value: object, least: int, used: list[_Known]) -> _Known:
+    def _pickled(self, value: object, least: int) -> _Known:
         """What is known of an object from now on."""
         before, met = self._sharing.bytes_shared, list[Pickler]()
-        others = [each for each in used if each.held.known]
-        try:
-            data = self._sharing.dumps(value, name=None, avoid=_foreign(others), met=met)
-        except TaskNotPicklable:
-            others = []
-            data = self._sharing.dumps(value, name=None, met=met)
+        data = self._sharing.dumps(value, name=None, met=met)
         held = Held(value, *met)
         if len(data) < least and self._sharing.bytes_shared == before:
             return _Known(value, None, held)
-        known = _Known(value, _Pickled(data, self._sharing.keep(data) if len(data) >= _LARGE else None), held)
-        self._apart.update((other, known) for other in others)
-        if len(data) < _LARGE:
-            _ = held.objects  # few: found now
-        return known
+        return _Known(value, _Pickled(data, self._sharing.keep(data) if len(data) >= _LARGE else None), held)
 
     def _overlap_each_other(self, used: list[_Known]) -> bool:
         """Whether two of them share objects; then neither has a pickle of its own any more."""
@@ -186,24 +169,14 @@ class Common:
                 one.pickled = other.pickled = None
         return any(each.pickled is None for each in used)
 
-    def _avoided(self, folded: Batch, used: list[_Known]) -> Foreign | None:
-        """What the rest of a batch must not hold; None where it can't anyway."""
-        if not all(each.held.known for each in used) and _is_plain(folded):
-            return None
-        if self._foreign[0] != used:
-            self._foreign = used, _foreign(used)
-        return self._foreign[1] if used else None
 
-    def _overlaps(self, folded: Batch, known: _Known) -> bool:
-        try:
-            self._sharing.dumps(folded.parts, name=None, avoid=_foreign([known]))
-        except TaskNotPicklable:
-            return True
-        return False
-
-
-def _foreign(known: Iterable[_Known]) -> Foreign:
-    return Foreign({key: obj for each in known for key, obj in each.held.objects.items()})
+def _overlap(used: Iterable[_Known], pickler: Pickler) -> bool:
+    """Whether some share objects with what was pickled; then they have no pickle of their own any more."""
+    met = pickler.memo.copy().keys()
+    for each in used:
+        if not each.held.objects.keys().isdisjoint(met):
+            each.pickled = None
+    return any(each.pickled is None for each in used)
 
 
 def _key(value: object) -> Hashable:

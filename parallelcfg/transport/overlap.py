@@ -4,59 +4,33 @@ A dict keyed by nodes has none of them in it, when the graph came in one pickle 
 what travels apart from its batch must share nothing with it whose identity matters. Text, numbers, tuples and
 whatever else is the same as its copy may be in both, and so may what travels by name.
 
-Looking through all that a batch holds would take longer than pickling it. Its pickler looks instead: objects
-to avoid stand in its memo, at a place that no pickle can name.
+Looking through all that a batch holds would take longer than pickling it. Its pickler has looked: its memo
+has all that it has met.
 """
 
 from __future__ import annotations
 
-import pickle
 import sys
 from enum import Enum
 from functools import lru_cache
-from io import BytesIO
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.transport import pickling
 
 if TYPE_CHECKING:
+    import pickle
     from collections.abc import Callable
 
     from parallelcfg.transport.pickling import BufferCallback, Reducers
 
-__all__ = ["Foreign", "Held"]
+__all__ = ["Held"]
 
-#: The first place of a memo that has no number in a pickle: a pickler raises where it would need one.
-_NOWHERE = 1 << 32
 #: Where types that compare by value have no way to change.
 _VALUES = sys.stdlib_module_names | {"numpy", "pandas"}
 #: A reduction with nothing in it, not even a class.
 _ELSE = len, ("",)
 _BY_NAME = (FunctionType, type(lru_cache(len)))
-
-
-class Foreign:
-    """Objects that a pickle must not hold.
-
-    Parameters
-    ----------
-    objects : dict
-        The objects by their identity.
-
-    Attributes
-    ----------
-    memo : pickle.PicklerMemoProxy
-        What the pickler's memo begins with.
-    prefix : bytes
-        What the pickle begins with: places are counted when it is loaded, too.
-    """
-
-    def __init__(self, objects: dict[int, object]) -> None:
-        template = pickle.Pickler(BytesIO())  # its memo is copied in C code, a dict would not be
-        template.memo = {key: (_NOWHERE, obj) for key, obj in objects.items()}
-        self.memo = template.memo
-        self.prefix = pickle.NONE + pickle.MEMOIZE * len(objects) + pickle.POP
 
 
 class Held:
@@ -74,11 +48,6 @@ class Held:
         self._value = value
         self._pickler: pickle.Pickler | None = pickler
         self._objects: dict[int, object] = {}
-
-    @property
-    def known(self) -> bool:
-        """Whether they have been found; among many objects that takes longer than pickling did."""
-        return self._pickler is None
 
     @property
     def objects(self) -> dict[int, object]:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
-    from parallelcfg.transport.overlap import Foreign
-
     Reducers: TypeAlias = Mapping[type, Callable[[Any], Any]]
     BufferCallback: TypeAlias = Callable[[pickle.PickleBuffer], bool]
 
@@ -57,7 +55,6 @@ def dumps(
     *,
     store: Store | None = None,
     name: str | None = "object",
-    avoid: Foreign | None = None,
     met: list[pickle.Pickler] | None = None,
 ) -> bytes:
     """Pickle anything that can be pickled at all; `loads` is the way back.
@@ -70,8 +67,6 @@ def dumps(
         Where large data go instead of into the pickle.
     name : str or None
         What messages call ``obj``. With None nobody looks for the part that is in the way.
-    avoid : Foreign, optional
-        Objects that may not be pickled.
     met : list, optional
         Gets the pickler, which knows what it has met.
 
@@ -97,12 +92,12 @@ def dumps(
     parallelcfg.errors.TaskNotPicklable: can't pickle args[0]['lock']: cannot pickle '_thread.lock' object
     """
     try:
-        return _dump(_CPickler, obj, store, avoid, met)
+        return _dump(_CPickler, obj, store, met)
     except MemoryError:
         raise
     except Exception:  # noqa: S110 - cloudpickle takes more, and has the error to show if it does not
         pass
-    return _dumps_by_value(obj, store, name, avoid, met)
+    return _dumps_by_value(obj, store, name, met)
 
 
 def loads(data: bytes | bytearray | memoryview) -> Any:
@@ -118,18 +113,17 @@ def loads(data: bytes | bytearray | memoryview) -> Any:
 
 def pickle_with(store: Store, obj: object, met: list[pickle.Pickler] | None = None) -> bytes:
     """Pickle by cloudpickle alone, for whoever looks into an object; errors pass as they are."""
-    return _dump(_cloud_pickler(), obj, store, met=met)
+    return _dump(_cloud_pickler(), obj, store, met)
 
 
 def _dumps_by_value(
     obj: object,
     store: Store | None,
     name: str | None,
-    avoid: Foreign | None,
     met: list[pickle.Pickler] | None,
 ) -> bytes:
     try:
-        return _dump(_cloud_pickler(), obj, store, avoid, met)
+        return _dump(_cloud_pickler(), obj, store, met)
     except MemoryError:
         raise
     except Exception as exc:
@@ -144,15 +138,11 @@ def _dump(
     pickler: Callable[[BytesIO, Reducers, BufferCallback | None], pickle.Pickler],
     obj: object,
     store: Store | None,
-    avoid: Foreign | None = None,
     met: list[pickle.Pickler] | None = None,
 ) -> bytes:
     file = BytesIO()
     reducers, buffer_callback = ({}, None) if store is None else store.begin()
     own = pickler(file, {**reducers, MethodType: _bound}, buffer_callback)
-    if avoid is not None:
-        file.write(avoid.prefix)
-        own.memo = avoid.memo
     own.dump(obj)
     data = file.getvalue()
     if met is not None:

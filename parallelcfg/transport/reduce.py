@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from parallelcfg.config.snapshot import Config
     from parallelcfg.transport.layout import Array
-    from parallelcfg.transport.overlap import Foreign
 
 __all__ = ["Sharing"]
 
@@ -98,7 +97,6 @@ class Sharing(FileStore):
         *,
         user: Hashable = None,
         name: str | None = "object",
-        avoid: Foreign | None = None,
         met: list[Pickler] | None = None,
     ) -> bytes:
         """Pickle something for workers.
@@ -111,8 +109,8 @@ class Sharing(FileStore):
             Whose files these are: they may go with `release`. None's stay until `close`.
         name : str or None
             What messages call ``obj``; None: don't look for the part that can't be pickled.
-        avoid, met
-            See `pickling.dumps`.
+        met : list, optional
+            Gets the pickler, see `pickling.dumps`.
 
         Raises
         ------
@@ -123,7 +121,7 @@ class Sharing(FileStore):
             self._tidy()
             self._user = user
             self._count += 1
-            data = pickling.dumps(obj, store=self, name=name, avoid=avoid, met=met)
+            data = pickling.dumps(obj, store=self, name=name, met=met)
             data = seal(data, self._buffers, remove=False)
         self._sent += len(data)
         self._arena.warn()
