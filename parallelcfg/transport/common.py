@@ -9,6 +9,7 @@ batch, since a pickle of its own would have copies of them: see `overlap`.
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from itertools import chain, combinations
 from pickle import Pickler
@@ -172,7 +173,13 @@ class Common:
 
 def _overlap(used: Iterable[_Known], pickler: Pickler) -> bool:
     """Whether some share objects with what was pickled; then they have no pickle of their own any more."""
-    met = pickler.memo.copy().keys()
+    collects = gc.isenabled()
+    gc.disable()  # among so many new tuples it would look for garbage again and again
+    try:
+        met = pickler.memo.copy().keys()
+    finally:
+        if collects:
+            gc.enable()
     for each in used:
         if not each.held.objects.keys().isdisjoint(met):
             each.pickled = None
