@@ -112,9 +112,9 @@ class DaskSession(Flights):
         try:
             (outcome,) = await self._client.gather([future], asynchronous=True)
         except BaseException as error:  # what a cancelled future raises is no Exception
-            if not self._link.usable():
-                self._over = True  # dask itself would wait for the scheduler to come back
             outcome = self._explain(error)
+            if not self._link.usable():
+                self._lose(outcome)  # dask itself would wait for the scheduler to come back
         future.release()
         self._settle(batch_id, outcome)
 

@@ -55,6 +55,7 @@ class Flights(ABC):
         self._flights: dict[int, _Flight] = {}
         self._waiting: deque[int] = deque()
         self._over = self._closed = False
+        self._gone: Lost | None = None
         self._resized: Callable[[], None] = lambda: None
 
     @property
@@ -88,7 +89,7 @@ class Flights(ABC):
                 self._flights[batch_id] = flight
                 self._waiting.append(batch_id)
         if over:
-            done(batch_id, Lost(ended()))
+            done(batch_id, self._gone or Lost(ended()))
         else:
             self._send()
 
@@ -156,7 +157,9 @@ class Flights(ABC):
             self._send()
 
     def _lose(self, outcome: Lost) -> None:
-        """The cluster is gone, and with it whatever was out or waited."""
+        """The cluster is gone, and with it whatever was out, waited or is yet to come."""
+        if not self._over:
+            self._gone = outcome
         for batch_id, flight in self._take_all().items():
             flight.done(batch_id, outcome)
 

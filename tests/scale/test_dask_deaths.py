@@ -72,7 +72,8 @@ def test_a_lost_scheduler_is_an_error_within_seconds(own_dask_processes):
     shutdown()
 
 
-def test_a_client_that_is_closed_in_the_middle_is_an_error_within_seconds(threads_cluster):
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_client_that_is_closed_in_the_middle_is_an_error_within_seconds(retries, threads_cluster):
     client = distributed.Client(threads_cluster, set_as_default=False)
 
     def tasks():
@@ -81,7 +82,7 @@ def test_a_client_that_is_closed_in_the_middle_is_an_error_within_seconds(thread
         threading.Timer(0.2, client.close).start()
 
     with pytest.raises(WorkerLost, match="was lost"):
-        Parallel(n_jobs=2, backend="dask", client=client)(tasks())
+        Parallel(n_jobs=2, backend="dask", client=client, retries=retries)(tasks())
 
 
 @pytest.fixture

@@ -132,8 +132,17 @@ def test_a_cluster_that_is_gone_loses_what_was_out_and_what_waited():
     session._lose(gone)
     session.end(0)
     assert told == [(batch_id, gone) for batch_id in range(3)]
+    assert submitted(session, 1) == [(0, gone)]
     assert session.over
     assert session.cancelled == []
+
+
+def test_a_cluster_that_goes_after_its_session_is_not_to_blame():
+    session = Scripted(n_jobs=2, slots=2)
+    session.close()
+    session._lose(lost("the cluster was lost"))
+    ((_, end),) = submitted(session, 1)
+    assert "with block" in str(end.cause)
 
 
 def test_what_the_cluster_refuses_is_lost_with_the_reason():
