@@ -179,7 +179,7 @@ def _decoded(layer: str, place: str, content: bytes) -> str | Problem:
         column = error.start - content.rfind(b"\n", 0, error.start)
         message = f"byte 0x{content[error.start]:02x} is no UTF-8; save the file as UTF-8"
         return Problem(message, layer, f"{place}:{line}:{column}")
-    if text.startswith("\N{BOM}"):
+    if text.startswith("\ufeff"):
         message = "starts with a byte order mark, which TOML forbids; save it as UTF-8 without BOM"
         return Problem(message, layer, place)
     return text

@@ -284,7 +284,7 @@ def test_ctrl_c_while_workers_start(start, backend, delay, within, covers):
         os.killpg(one.process.pid, signal.SIGINT)
         code, _, errors = one.end()
     gone(one)
-    assert code == -signal.SIGINT
+    assert code == -signal.SIGINT, errors
     if backend == "loky":  # the standard library's own processes can be hit before they ignore it
         assert errors.count("Traceback") == 1, errors
     covers("Ctrl-C", backend, "workers start")
