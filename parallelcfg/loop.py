@@ -31,7 +31,7 @@ __all__ = ["Results", "run"]
 #: `_SHORT` seconds. No more than this share of what is left: who runs out of work can have the rest.
 _MANY = 32
 #: The same in the caller: nobody else waits for work there, and a look is a larger share of a task.
-_MANY_IN_CALLER = 256
+_MANY_IN_CALLER = 512
 _SHORT = 1e-4
 _SHARE = 4
 

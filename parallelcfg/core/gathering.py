@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["all_the_same", "columns", "take"]
 
-#: Tasks in hand at a time, of three objects each: few enough for the collector's youngest generation. So many
-#: are also taken at the most before anybody looks how long it takes.
+#: Tasks in hand at a time, of three objects each: few enough for the collector's youngest generation.
 _SLICE = 200
+#: Tasks of one function, which die at once, are taken at the most before anybody looks how long it takes.
+_GLANCE = 512
 _NOTHING: Any = object()
 
 
@@ -58,27 +59,21 @@ def take(
     """
     size = min(size, maxsize)  # which is more than there ever are, and the most that `islice` takes
     gathered = _Gathered(first_index)
-    alike, exhausted = True, False
-    for portion in _portions(size):
-        tasks, before = islice(source, portion), gathered.count
+    alike, exhausted, portion = True, False, 1  # few at first: the source may be slow
+    while gathered.count < size and not exhausted:
+        before = gathered.count
+        wanted = min(portion, size - before)
+        tasks = islice(source, wanted)
         odd = gathered.add_alike(tasks) if alike else ()
         if odd or not alike:
             alike, others = False, [*odd, *tasks]
             if others:
                 gathered.add(others)
-        exhausted = gathered.count < before + portion
-        if exhausted or (enough is not None and enough()):
+        exhausted = gathered.count < before + wanted
+        if enough is not None and enough():
             break
+        portion = min(2 * portion, _GLANCE if alike else _SLICE)
     return gathered.batch() if gathered.count else None, exhausted
-
-
-def _portions(size: int) -> Iterator[int]:
-    """How many tasks to take at a time: few at first, since the source may be slow."""
-    portion = 1
-    while size > 0:
-        yield min(portion, size)
-        size -= portion
-        portion = min(2 * portion, _SLICE)
 
 
 def columns(first_index: int, tasks: list[Any]) -> Batch:

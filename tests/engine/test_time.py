@@ -67,8 +67,8 @@ def test_a_source_that_becomes_slow_does_not_hold_back_what_it_gave():
     def source():
         for number in range(20_000):
             yield delayed(abs)(number)
-        for number in range(20_000, 20_000 + 2 * gathering._SLICE):
-            came.wait(0.005)
+        for number in range(20_000, 20_000 + 2 * gathering._GLANCE):
+            came.wait(0.003)
             yield delayed(abs)(number)
         over.append(True)
 
