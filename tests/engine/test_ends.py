@@ -179,7 +179,7 @@ class Stubborn(int):
 
 class Secretive:
     def __getattr__(self, name):
-        raise LookupError(name)
+        raise LookupError(name) if name == "__qualname__" else AttributeError(name)
 
     def __call__(self, *_):
         raise KeyError("the task's own")
