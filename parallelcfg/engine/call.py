@@ -244,9 +244,8 @@ class Call:
             sent = self._sent.pop(batch_id)
             self._codec.release(batch_id, lost=isinstance(outcome, Lost))
             self._routes.tell(self._ended, batch_id, sent, outcome)
-        except Exception as error:  # a fault of this package, in a session's thread: the caller waits
-            if self.fail(error).live:
-                raise
+        except Exception as error:  # a fault of this package, in whatever thread: somebody waits
+            self.fail(error)
 
     def _ended(self, batch_id: int, sent: Sent, outcome: object) -> list[Action]:
         """Learn from a batch, one at a time, before the dispatcher does."""
