@@ -30,8 +30,6 @@ __all__ = ["Results", "run"]
 #: So many tasks at the most run between two looks at the clock, as long as the last ones took less than
 #: `_SHORT` seconds. No more than this share of what is left: who runs out of work can have the rest.
 _MANY = 32
-#: The same in the caller: nobody else waits for work there, and a look is a larger share of a task.
-_MANY_IN_CALLER = 512
 _SHORT = 1e-4
 _SHARE = 4
 
@@ -147,7 +145,7 @@ def _run_all(
 ) -> None:
     """Run tasks as long as they are this worker's and patience lasts."""
     values, failures = results.values, results.failures
-    each, most = orders.timed, _MANY_IN_CALLER if orders.in_caller else _MANY
+    each = orders.timed
     began, count = monotonic(), 1 if each or limit < float("inf") else size
     while True:
         begun = len(values)
@@ -167,5 +165,5 @@ def _run_all(
         if len(values) == size or now > limit:
             return
         cell[SINCE] = now
-        count = 1 if each or now - began > _SHORT else min(most, (size - len(values)) // _SHARE or 1)
+        count = 1 if each or now - began > _SHORT else min(_MANY, (size - len(values)) // _SHARE or 1)
         began = now

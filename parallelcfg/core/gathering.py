@@ -59,14 +59,17 @@ def take(
     """
     size = min(size, maxsize)  # which is more than there ever are, and the most that `islice` takes
     gathered = _Gathered(first_index)
-    alike, exhausted, portion = True, False, 1  # few at first: the source may be slow
+    alike, exhausted = True, False
+    portion = size if enough is None else 1  # few at first: the source may be slow
     while gathered.count < size and not exhausted:
         before = gathered.count
         wanted = min(portion, size - before)
         tasks = islice(source, wanted)
         odd = gathered.add_alike(tasks) if alike else ()
         if odd or not alike:
-            alike, others = False, [*odd, *tasks]
+            alike, taken = False, gathered.count - before
+            wanted = min(wanted, taken + _SLICE)
+            others = [*odd, *islice(tasks, wanted - taken - len(odd))]
             if others:
                 gathered.add(others)
         exhausted = gathered.count < before + wanted

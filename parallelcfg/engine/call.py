@@ -112,7 +112,7 @@ class Call:
             end_in_sight=self._total is not None,
             divides=self._traits.divides,
         )
-        self._patient = self._batcher.patience is None
+        self._patient = self._batcher.patience is None or self._traits.in_caller
         self._dispatcher = self._make_dispatcher(plan)
         if self._traits.cluster:
             cast("ClusterSession", session).watch(partial(self._resized, plan))

@@ -54,11 +54,10 @@ def test_a_limit_that_is_exceeded_is_named_with_its_variable(monkeypatch):
         Parallel()(delayed(abs)(x) for x in itertools.count())
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_tasks_that_become_long_are_told_of_one_by_one(n_jobs):
+def test_tasks_that_become_long_are_told_of_one_by_one():
     """Planned by what the first ones took, the rest would be one batch."""
     told = []
-    run = Parallel(n_jobs=n_jobs, backend="threading", progress=lambda event: told.append(event.done))
+    run = Parallel(n_jobs=2, backend="threading", progress=lambda event: told.append(event.done))
     run(delayed(time.sleep)(0 if number < 3000 else 0.03) for number in range(3040))
     assert len([done for done in told if 3000 < done < 3040]) >= 3
 
