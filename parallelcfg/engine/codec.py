@@ -180,6 +180,16 @@ class SharingCodec(_ByteCodec):
         self._answer = sharing.folders if answers else None
         self._common = Common(sharing)
 
+    def release(self, batch_id: int, *, lost: bool) -> None:
+        """The batch has ended, or was lost: what only it needed can go."""
+        self._common.release(batch_id)
+        super().release(batch_id, lost=lost)
+
+    def close(self) -> None:
+        """Remove what the call has shared. Idempotent."""
+        super().close()
+        self._common.forget()
+
     def _dumps(self, batch: Batch, batch_id: int) -> bytes:
         return self._common.dumps(batch, batch_id)
 

@@ -5,12 +5,15 @@ when it is first met and travels as that pickle from then on, a large one in a f
 tasks get what it was then, as they do of a large array, and each batch gets a copy of its own. Small data are
 pickled with their batch: looking them up would save nothing. So is what shares objects with the rest of its
 batch, since a pickle of its own would have copies of them: see `overlap`.
+
+Some tasks may have one thing in common, and the next ones another. So only some of what no batch uses is
+kept; what was used last goes last, and is pickled anew should it come again.
 """
 
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, combinations
 from pickle import Pickler
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -33,8 +36,8 @@ __all__ = ["Common"]
 _LARGE = 1 << 16
 #: What is pickled by name is shorter; functions that travel by value are slow to pickle at any size.
 _NAME = 256
-#: Of so many objects it is known whether they are large. They are kept alive, so there is a limit.
-_KEPT = 64
+#: Of so many objects, and bytes, it is known what they are. They are kept alive, so there are limits.
+_KEPT, _KEPT_BYTES = 64, 1 << 27
 _ATOMS = frozenset({int, float, complex, bool, type(None), range})
 
 
@@ -61,15 +64,24 @@ class _Known:
     ----------
     value : object
         The object, kept alive.
-    pickled : _Pickled or None
-        What stands for it; None: it is pickled with its batches.
     held : Held
         What it holds.
+    pickled : _Pickled or None
+        What stands for it; None: it is pickled with its batches.
+    name : object
+        Whose its files are, for `Sharing.release`.
+    nbytes : int
+        Of its pickle, and of the arrays that it refers to.
+    users : set
+        The batches that are out with it.
     """
 
     value: object
-    pickled: _Pickled | None
     held: Held
+    pickled: _Pickled | None
+    name: object
+    nbytes: int
+    users: set[Hashable] = field(default_factory=set)
 
 
 class Common:
@@ -86,6 +98,7 @@ class Common:
         self._known: dict[Hashable, _Known] = {}
         self._last: dict[Hashable, object] = {}
         self._apart: set[tuple[_Known, ...]] = set()
+        self._out: dict[Hashable, list[_Known]] = {}
 
     def dumps(self, batch: Batch, user: Hashable) -> bytes:
         """Pickle a batch, with what is common to its tasks, or to others before, as pickles of their own.
@@ -108,8 +121,24 @@ class Common:
         if not self._overlap_each_other(used):
             data = self._sharing.dumps(folded.parts, user=user, name=None, met=met)
             if not met or not _overlap(used, *met):
+                self._use(used, user)
                 return data
         return self.dumps(batch, user)  # what overlaps has no pickle of its own any more
+
+    def release(self, user: Hashable) -> None:
+        """Say that a batch has ended, from any thread."""
+        for each in self._out.pop(user, ()):
+            each.users.discard(user)
+
+    def forget(self) -> None:
+        """Keep nothing alive any more; what was kept in files goes with the call's folder."""
+        self._known, self._last, self._apart = {}, {}, set()
+
+    def _use(self, used: list[_Known], user: Hashable) -> None:
+        if used:
+            self._out[user] = used
+        for each in used:
+            each.users.add(user)
 
     def _folded(self, batch: Batch, used: list[_Known]) -> Batch:
         """The batch with pickles in the place of what tasks have in common, which is added to ``used``."""
@@ -142,23 +171,40 @@ class Common:
             seen = place in self._last and _key(self._last[place]) == key
             news = place in self._last and not seen and len(column) == 1
             self._last[place] = value
-            if news or len(self._known) >= _KEPT:  # each task has its own, so far
+            if news or not self._make_room(used):  # each task has its own, so far
                 return column
-            known = self._known[key] = self._pickled(value, least)
+            known = self._pickled(value, least)
+        else:
+            del self._known[key]  # the last one now
+        self._known[key] = known
         if known.pickled is None:
             return column
         if known not in used:
             used.append(known)
         return [known.pickled] * len(column)
 
+    def _make_room(self, used: list[_Known]) -> bool:
+        """Let go of the oldest that no batch uses; whether there is room for one more now."""
+        idle = iter([item for item in self._known.items() if not item[1].users and item[1] not in used])
+        while not (room := self._has_room()) and (item := next(idle, None)) is not None:
+            key, known = item
+            del self._known[key]
+            self._sharing.release(known.name)
+            self._apart = {pair for pair in self._apart if known not in pair}
+        return room
+
+    def _has_room(self) -> bool:
+        return len(self._known) < _KEPT and sum(each.nbytes for each in self._known.values()) <= _KEPT_BYTES
+
     def _pickled(self, value: object, least: int) -> _Known:
         """What is known of an object from now on."""
-        before, met = self._sharing.bytes_shared, list[Pickler]()
-        data = self._sharing.dumps(value, name=None, met=met)
-        held = Held(value, *met)
-        if len(data) < least and self._sharing.bytes_shared == before:
-            return _Known(value, None, held)
-        return _Known(value, _Pickled(data, self._sharing.keep(data) if len(data) >= _LARGE else None), held)
+        name, met = object(), list[Pickler]()
+        data = self._sharing.dumps(value, user=name, name=None, met=met)
+        shared = self._sharing.bytes_of(name)
+        pickled = None
+        if len(data) >= least or shared:
+            pickled = _Pickled(data, self._sharing.keep(data, user=name) if len(data) >= _LARGE else None)
+        return _Known(value, Held(value, *met), pickled, name, len(data) + shared)
 
     def _overlap_each_other(self, used: list[_Known]) -> bool:
         """Whether two of them share objects; then neither has a pickle of its own any more."""

@@ -116,6 +116,10 @@ class Ledger:
         if entry.use(user):
             self._of_user.setdefault(user, []).append(entry)
 
+    def bytes_of(self, user: Hashable) -> int:
+        """Bytes of the files that a batch uses."""
+        return sum(entry.nbytes for entry in self._of_user.get(user, ()))
+
     def release(self, user: Hashable) -> None:
         """Note that a batch is done with everything."""
         for entry in self._of_user.pop(user, ()):

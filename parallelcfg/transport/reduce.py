@@ -73,6 +73,10 @@ class Sharing(FileStore):
         """Bytes that went into files instead so far, in both directions."""
         return self._sent_shared + self._received_shared
 
+    def bytes_of(self, user: Hashable) -> int:
+        """Bytes of the files that a user needs."""
+        return self._ledger.bytes_of(user)
+
     @property
     def ticket(self) -> Ticket:
         """What workers need to send large results: with the first look at it the call's folder is made."""
@@ -127,13 +131,15 @@ class Sharing(FileStore):
         self._arena.warn()
         return data
 
-    def keep(self, data: bytes) -> str | None:
-        """Put a pickle into a file that stays until `close`; None where there is no room or no sharing."""
-        return (
-            None
-            if self._threshold is None
-            else self._arena.save("common", lambda: [memoryview(data)], len(data))
-        )
+    def keep(self, data: bytes, user: Hashable) -> str | None:
+        """Put a pickle into a file of this user's; None where there is no room or no sharing."""
+        if self._threshold is None:
+            return None
+        with self._lock:
+            path = self._arena.save("common", lambda: [memoryview(data)], len(data))
+            if path is not None:
+                self._ledger.use(self._ledger.add(path, path, path, None, weak=False), user)
+        return path
 
     def loads(self, data: bytes) -> Any:
         """Unpickle what `load.dumps` made in a worker. Only once: the files of large results are removed."""
@@ -209,7 +215,7 @@ class Sharing(FileStore):
         path = self._write(lambda: [view], view.nbytes)
         if path is None:
             return None
-        return cast("Stored", self._enter(key, Stored.at(path, view), path, view, weak=False))
+        return cast("Stored", self._enter(key, Stored.at(path, view), path, view, view.nbytes, weak=False))
 
     def _write(self, chunks: Callable[[], Iterable[memoryview]], nbytes: int) -> str | None:
         path = self._arena.save("argument", chunks, nbytes)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +119,61 @@ def test_tasks_with_data_of_their_own_pay_for_one_look(fold):
     for _ in range(5):
         fold((size_of, (Counted(),), {}))
     assert Counted.pickled == 5
+
+
+@pytest.mark.parametrize("holds", ["pickle", "array"])
+def test_of_a_stream_only_some_are_kept(make_sharing, tmp_path, holds):
+    sharing = make_sharing(temp_folder=tmp_path)
+    common, living = Common(sharing), weakref.WeakSet()
+    size = 16 << 20
+    for number in range(0, 60, 2):
+        value = Counted(size) if holds == "pickle" else Holder(np.zeros(size, dtype="u1"))
+        living.add(value)
+        for user in (number, number + 1):  # two tasks have it in common, one after the other
+            common.dumps(columns(number, [(id, (value,), {})]), user=user)
+            common.release(user)
+            sharing.release(user)
+    del value
+    assert len(living) * size <= 10 << 24
+    assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) <= 12 << 24
+
+
+def test_what_is_on_its_way_is_kept(make_sharing):
+    sharing = make_sharing()
+    common = Common(sharing)
+    values = [Counted(16 << 20) for _ in range(12)]
+    sent = [common.dumps(columns(2 * n, [(size_of, (v,), {})] * 2), user=n) for n, v in enumerate(values)]
+    for data in sent:
+        assert [f(*a, **k) for f, a, k in Batch.of(*load.loads(data)).calls()] == [16 << 20] * 2
+
+
+def test_what_one_batch_uses_is_kept_together(make_sharing):
+    common = Common(make_sharing())
+    values = tuple(Counted(16 << 20) for _ in range(12))
+    data = common.dumps(columns(0, [(sizes_of, values, {})] * 2), user=0)
+    assert [f(*a, **k) for f, a, k in Batch.of(*load.loads(data)).calls()] == [[16 << 20] * 12] * 2
+
+
+def sizes_of(*all_of_them):
+    return [len(each.content) for each in all_of_them]
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_a_stream_that_was_read_keeps_nothing(backend):
+    value = Counted()
+    alive = weakref.ref(value)
+    stream = Parallel(n_jobs=2, backend=backend, return_as="generator")(
+        delayed(size_of)(each, i) for each in [value] for i in range(4)
+    )
+    del value
+    assert list(stream) == [200_000] * 4
+    gc.collect()
+    assert alive() is None
+
+
+class Holder:
+    def __init__(self, array):
+        self.array = array
 
 
 def test_small_arguments_stay_in_the_batch(fold):
