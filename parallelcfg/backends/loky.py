@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.backends.base import Traits
-from parallelcfg.backends.params import CALLABLE, COUNT, LIST, SECONDS, TABLE, checked
+from parallelcfg.backends.params import CALLABLE, COUNT, LIST, SECONDS, VARIABLE, checked, checked_each
 from parallelcfg.backends.processes import packed_setup, process_pool, thread_variables
 from parallelcfg.backends.shelf import PoolSession
 from parallelcfg.backends.workers import Recycling, start_helpers
@@ -63,7 +63,7 @@ class LokyBackend:
         checked(SECONDS, idle_worker_timeout=idle_worker_timeout)
         checked(CALLABLE, initializer=initializer)
         checked(LIST, initargs=initargs)
-        checked(TABLE, env=env)
+        checked_each(VARIABLE, "env", env)
         checked(COUNT, max_worker_growth=max_worker_growth)
         self._timeout = idle_worker_timeout
         self._initializer = initializer

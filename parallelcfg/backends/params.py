@@ -28,10 +28,12 @@ __all__ = [
     "SECONDS",
     "TABLE",
     "TEXT",
+    "VARIABLE",
     "Kind",
     "UnknownParam",
     "WrongParam",
     "checked",
+    "checked_each",
 ]
 
 
@@ -67,6 +69,7 @@ SECONDS = _or_none("seconds > 0", lambda value: _is_number(value) and value > 0)
 AMOUNT = _or_none("an integer >= 0", lambda value: _is_whole(value) and value >= 0)  # type: ignore[operator]
 COUNT = _or_none("an integer >= 1", lambda value: _is_whole(value) and value >= 1)  # type: ignore[operator]
 TABLE = _or_none("a table", lambda value: isinstance(value, Mapping))
+VARIABLE = Kind("text or a number", lambda value: isinstance(value, str) or _is_number(value))
 CALLABLE = _or_none("a callable", callable)
 LIST = _or_none("a list", lambda value: isinstance(value, (list, tuple)))
 NUMBER = Kind("a number", _is_number)
@@ -116,16 +119,19 @@ class WrongParam(ValueError):
     Parameters
     ----------
     name : str
-        The parameter.
+        The parameter; dotted, for what a table has.
     value : object
         Its value.
     expected : str
         What it takes.
+    path : tuple of str, optional
+        The name's parts, where it is dotted.
     """
 
-    def __init__(self, name: str, value: object, expected: str) -> None:
-        super().__init__(name, value, expected)
+    def __init__(self, name: str, value: object, expected: str, path: tuple[str, ...] = ()) -> None:
+        super().__init__(name, value, expected, path)
         self.name, self.value, self.expected = name, value, expected
+        self.path = path or (name,)
 
     def __str__(self) -> str:
         return f"{self.name}={shorten(self.value)}: expected {self.expected}"
@@ -137,7 +143,7 @@ class WrongParam(ValueError):
 
     def placed(self, config: Config, backend: object) -> ConfigError:
         """The same as an error of the configuration that has the value."""
-        names = join(("backend_params", self.name)), join(("backends", str(backend), self.name))
+        names = join(("backend_params", *self.path)), join(("backends", str(backend), *self.path))
         said = _said(config, *names)
         return ConfigError([str(self) if said is None else self.at(said, current().resolver.reader)])
 
@@ -167,3 +173,34 @@ def checked(kind: Kind, **said: object) -> None:
     for name, value in said.items():
         if not kind.fits(value):
             raise WrongParam(name, value, kind.expected)
+
+
+def checked_each(kind: Kind, name: str, table: Mapping[str, object] | None) -> None:
+    """Refuse a table if something in it is not of a kind.
+
+    Parameters
+    ----------
+    kind : Kind
+        What is expected of each value.
+    name : str
+        The parameter.
+    table : mapping or None
+        Its value.
+
+    Raises
+    ------
+    WrongParam
+        One is not, or ``table`` is none.
+
+    Examples
+    --------
+    >>> checked_each(VARIABLE, "env", {"RETRIES": 3})
+    >>> checked_each(VARIABLE, "env", {"DEBUG": False})
+    Traceback (most recent call last):
+    parallelcfg.backends.params.WrongParam: env.DEBUG=False: expected text or a number
+    """
+    checked(TABLE, **{name: table})
+    for key, value in (table or {}).items():
+        if not kind.fits(value):
+            path = name, str(key)
+            raise WrongParam(join(path), value, kind.expected, path)
