@@ -63,7 +63,16 @@ def test_a_call_that_names_its_backend_takes_the_number_that_stands_around_it(cl
     assert (call.backend_name, call.effective_n_jobs) == ("threading", 2)
 
 
-@pytest.mark.parametrize(("name", "value", "expected"), [("verbose", -1, 0), ("timeout", math.inf, None)])
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("verbose", -1, 0),
+        ("timeout", math.inf, None),
+        ("batch_size", True, 1),
+        ("pre_dispatch", 2.5, 2),
+        ("mmap_mode", "copyonwrite", "c"),
+    ],
+)
 def test_values_that_joblib_takes_are_taken(name, value, expected):
     assert getattr(governed(backend="threading", **{name: value}).config, name) == expected
 

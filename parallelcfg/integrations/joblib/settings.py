@@ -21,6 +21,8 @@ __all__ = ["Said", "said_by"]
 
 #: A contract between a library's call and its caller, not for configuration to change.
 _CONTRACT = {"return_as": "list", "on_error": "raise"}
+#: What numpy calls the modes of a memmap besides, which joblib passes on.
+_LONG_MODES = {"readonly": "r", "copyonwrite": "c", "readwrite": "r+", "write": "w+"}
 _CONTEXT = Origin("parallel_config", "joblib.parallel_config")
 
 
@@ -119,6 +121,12 @@ def _convert(keys: dict[str, Any]) -> None:
         keys["n_jobs"] = int(keys["n_jobs"])
     if "verbose" in keys:
         keys["verbose"] = max(0, int(keys["verbose"]))
+    if isinstance(keys.get("batch_size"), bool):
+        keys["batch_size"] = int(keys["batch_size"])
+    if isinstance(keys.get("pre_dispatch"), float):
+        keys["pre_dispatch"] = int(keys["pre_dispatch"])
+    if isinstance(keys.get("mmap_mode"), str):
+        keys["mmap_mode"] = _LONG_MODES.get(keys["mmap_mode"], keys["mmap_mode"])
     if keys.get("timeout") == inf:
         keys["timeout"] = None
     if keys.get("temp_folder") is not None:
