@@ -17,6 +17,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.config.callers import notebook
+from parallelcfg.progress.output import say
 from parallelcfg.report.text import headline
 
 if TYPE_CHECKING:
@@ -174,12 +175,12 @@ class _Traces:
 
     def write(self, *_: object) -> None:
         with self._lock:
-            kept = {path: list(self._reports[path]) for path in self._news}
+            kept = {path: list(reports) for path, reports in self._reports.items() if path in self._news}
         for path, reports in kept.items():
             try:
                 write_trace(path, reports)
             except OSError as error:  # the program is over: nobody is left to catch it
-                sys.stderr.write(f"parallelcfg: the trace {path} can't be written: {error.strerror}\n")
+                say(sys.stderr, f"parallelcfg: the trace {path} can't be written: {error.strerror}\n")
             with self._lock:
                 if len(self._reports[path]) == len(reports) and all(report.ended for report in reports):
                     self._news.discard(path)  # no sooner: a signal may interrupt this, or be outlived

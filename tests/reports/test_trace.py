@@ -169,6 +169,20 @@ def test_a_trace_that_can_not_be_written_is_told_in_a_line(tmp_path):
     assert done.stderr == f"parallelcfg: the trace {target} can't be written: No such file or directory\n"
 
 
+def test_a_trace_that_can_not_be_written_is_one_of_many_where_nobody_can_be_told(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys\n"
+        "from parallelcfg import Parallel, delayed\n"
+        f"for path in ({str(tmp_path / 'nowhere' / 'run.json')!r}, {str(tmp_path / 'run.json')!r}):\n"
+        "    Parallel(n_jobs=1, trace=path)([delayed(abs)(-1)])\n"
+        "sys.stderr = None\n"
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((tmp_path / "run.json").read_text())["traceEvents"]
+
+
 def test_a_report_that_can_not_be_written_names_the_file(make_report, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"run\.json'$"):
         make_report().to_chrome_trace(tmp_path / "nowhere" / "run.json")
