@@ -69,7 +69,7 @@ SECONDS = _or_none("seconds > 0", lambda value: _is_number(value) and value > 0)
 AMOUNT = _or_none("an integer >= 0", lambda value: _is_whole(value) and value >= 0)  # type: ignore[operator]
 COUNT = _or_none("an integer >= 1", lambda value: _is_whole(value) and value >= 1)  # type: ignore[operator]
 TABLE = _or_none("a table", lambda value: isinstance(value, Mapping))
-VARIABLE = Kind("text or a number", lambda value: isinstance(value, str) or _is_number(value))
+VARIABLE = Kind("text in quotes, or a number", lambda value: isinstance(value, str) or _is_number(value))
 CALLABLE = _or_none("a callable", callable)
 LIST = _or_none("a list", lambda value: isinstance(value, (list, tuple)))
 NUMBER = Kind("a number", _is_number)
@@ -197,7 +197,7 @@ def checked_each(kind: Kind, name: str, table: Mapping[str, object] | None) -> N
     >>> checked_each(VARIABLE, "env", {"RETRIES": 3})
     >>> checked_each(VARIABLE, "env", {"DEBUG": False})
     Traceback (most recent call last):
-    parallelcfg.backends.params.WrongParam: env.DEBUG=False: expected text or a number
+    parallelcfg.backends.params.WrongParam: env.DEBUG=False: expected text in quotes, or a number
     """
     checked(TABLE, **{name: table})
     for key, value in (table or {}).items():

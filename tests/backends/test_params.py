@@ -52,11 +52,15 @@ def test_a_wrong_value_is_an_error_with_name_place_and_remedy(backend, name, val
         ("idle_worker_timout = 3", "parallel.toml:2:1", "did you mean 'idle_worker_timeout'?"),
         ("idle_worker_timeout = -3", "parallel.toml:2:23", "expected seconds > 0 or none"),
         ("env = 7", "parallel.toml:2:7", "expected a table or none"),
-        ("env = { A = 'x', B = 2, C = false }", "parallel.toml:2:", "env.C=False: expected text or a number"),
+        (
+            "env = { A = 'x', B = 2, C = false }",
+            "parallel.toml:2:",
+            "env.C=False: expected text in quotes, or a number",
+        ),
         (
             "[backends.loky.env]\nA = 'x'\nB = [1]",
             "parallel.toml:4:5",
-            "env.B=[1]: expected text or a number",
+            "env.B=[1]: expected text in quotes, or a number",
         ),
     ],
 )

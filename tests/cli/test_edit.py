@@ -22,7 +22,7 @@ def test_set_adds_a_key_and_keeps_every_other_line(command):
     file = command.write("parallel.toml", before)
     for key, value in [
         ("verbose", "3"),
-        ("backends.loky.env.y", "true"),
+        ("backends.loky.env.y", "2"),
         ("backends.dask.address", "tcp://x"),
     ]:
         assert command("set", key, value).code == 0
@@ -33,7 +33,7 @@ def test_set_adds_a_key_and_keeps_every_other_line(command):
     assert tomli.loads(after) == {
         "n_jobs": 4,
         "verbose": 3,
-        "backends": {"loky": {"x": 1, "env": {"y": True}}, "dask": {"address": "tcp://x"}},
+        "backends": {"loky": {"x": 1, "env": {"y": 2}}, "dask": {"address": "tcp://x"}},
     }
 
 
