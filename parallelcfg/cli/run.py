@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
+import pkgutil
 import runpy
 import sys
+import zipfile
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
@@ -23,7 +27,7 @@ from parallelcfg.errors import ConfigError
 from parallelcfg.integrations.joblib import install_from_environment
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import CodeType, TracebackType
 
 __all__ = ["Program", "run_command"]
 
@@ -140,20 +144,51 @@ class Program:
         if self.is_module:
             here = current().resolver.machine.here
             first = "" if here is None else str(here)
+        elif self._holds_modules:
+            first = str(self._path)
         else:
-            first = "" if self.name == "-" else str(Path(self.name).resolve().parent)
+            first = "" if self.name == "-" else str(self._path.resolve().parent)
         if not getattr(sys.flags, "safe_path", False):  # new in Python 3.11
             sys.path[0] = first
+        elif self._holds_modules:
+            sys.path.insert(0, first)
 
     def _execute(self) -> None:
+        """Run it in a ``__main__`` that stays: threads and `atexit` may outlive the last line."""
+        main = sys.modules["__main__"] = ModuleType("__main__")
+        vars(main).update(__builtins__=builtins, __annotations__={})
         if self.is_module:
-            runpy.run_module(self.name, run_name="__main__", alter_sys=True)
-        elif self.name == "-":
-            module = ModuleType("__main__")
-            sys.modules["__main__"] = module
-            exec(compile(sys.stdin.read(), "<stdin>", "exec"), vars(module))  # noqa: S102 - what the user asks for
+            _run_module_as_main(self.name)
+        elif self._holds_modules:
+            _run_module_as_main("__main__", alter_argv=False)
         else:
-            runpy.run_path(self.name, run_name="__main__")
+            if self.name != "-":
+                path = str(self._path)
+                loader = SourceFileLoader("__main__", path)
+                vars(main).update(__file__=path, __loader__=loader, __cached__=None)
+            exec(self._code(), vars(main))  # noqa: S102 - what the user asks for
+
+    @cached_property
+    def _path(self) -> Path:
+        return Path(self.name).absolute()
+
+    @cached_property
+    def _holds_modules(self) -> bool:
+        """Whether it is a folder or an archive."""
+        named = not self.is_module and self.name != "-"
+        return named and (self._path.is_dir() or zipfile.is_zipfile(self._path))
+
+    def _code(self) -> CodeType:
+        """The script's, whether compiled or not."""
+        if self.name == "-":
+            return compile(sys.stdin.read(), "<stdin>", "exec")
+        with self._path.open("rb") as file:
+            compiled: CodeType | None = pkgutil.read_code(file)
+        return compiled or compile(self._path.read_bytes(), str(self._path), "exec")
+
+
+#: What ``python -m`` itself calls; its public relatives take ``__main__`` away at the end.
+_run_module_as_main = runpy._run_module_as_main  # type: ignore[attr-defined] # noqa: SLF001
 
 
 def _own_part(traceback: TracebackType | None) -> TracebackType | None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -61,6 +63,50 @@ def test_a_module_runs_as_python_would_run_it(run, tmp_path):
         "__main__ True",
         "[0, 2, 4]",
     ]
+
+
+IDENTITY = """
+import atexit, os, pickle, sys, threading
+class Mine: pass
+os.chdir(os.path.dirname(__file__))
+main = threading.current_thread()
+threading.Thread(target=lambda: (main.join(), print(len(pickle.dumps(Mine())), flush=True))).start()
+atexit.register(lambda: print(len(pickle.dumps(Mine())), flush=True))
+print(__file__, sys.argv, sys.path[0], __name__, __package__, __spec__ and __spec__.name)
+print(sys.modules["__main__"].__dict__ is globals(), sorted(globals()))
+raise SystemExit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        ["tools/identity.py"],
+        ["link.py"],
+        ["tools/identity.pyc"],
+        ["tools"],
+        ["tools.pyz"],
+        ["-m", "tools"],
+        ["-m", "tools.identity"],
+    ],
+    ids=" ".join,
+)
+def test_a_program_finds_itself_where_it_does_under_python(run, tmp_path, program):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("identity.py", "__main__.py"):
+        (tools / name).write_text(IDENTITY)
+    py_compile.compile(str(tools / "identity.py"), str(tools / "identity.pyc"))
+    (tmp_path / "link.py").symlink_to(tools / "identity.py")
+    (tmp_path / "inside.py").write_text(IDENTITY.replace("os.path.dirname(__file__)", "os.sep"))
+    with zipfile.ZipFile(tmp_path / "tools.pyz", "w") as archive:
+        archive.write(tmp_path / "inside.py", "__main__.py")
+    plain = subprocess.run(
+        [sys.executable, *program, "x"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (plain.returncode, plain.stderr) == (3, "")
+    outcome = run(*program, "x")
+    assert (outcome.stdout, outcome.stderr, outcome.returncode) == (plain.stdout, "", 3)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a working folder can't be deleted there")
