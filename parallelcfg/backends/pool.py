@@ -174,12 +174,15 @@ class Pool:
                 desk.member.forsake()
 
     def _drop(self) -> list[Assignment]:
-        """Forget all batches, and kill where possible; what can't be killed stays busy."""
-        dropped, self._out = list(self._out.values()), {}
-        self._backlog.clear()
-        for assignment in dropped:
+        """Forget all batches, and kill where possible; what can't be killed stays busy.
+
+        After an interrupt, all of it can be done again.
+        """
+        for assignment in self._out.values():
             assignment.revoked = True
+        self._backlog.clear()
         self._busy = {batch: member for batch, member in self._busy.items() if not member.kill()}
+        dropped, self._out = list(self._out.values()), {}
         return dropped
 
     def _hire(self, assignment: Assignment) -> bool:

@@ -18,6 +18,7 @@ import os
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from parallelcfg.core.outcome import Lost, ended
@@ -66,23 +67,33 @@ class Shelf:
         self._lock = threading.Lock()
         self._idle: deque[tuple[Hashable, Warm]] = deque()
         self._leased: set[Warm] = set()
+        self._orphans: deque[Warm] = deque()
         self._closed = False
 
     def lease(self, key: Hashable, make: Callable[[], W]) -> W:
         """One for this key that nobody else uses: a warm one, else a new one."""
-        with self._lock:
-            self._refuse_if_closed()
-            warm = self._take(key)
-        if warm is not None and not warm.usable():
-            warm.stop(kill=True)
-            warm = None
-        leased = warm or make()  # not under the lock: connecting to a cluster may take long
+        self._end_orphans()
+        leased: Warm | None = None
         try:
             with self._lock:
                 self._refuse_if_closed()
+                for item in reversed(self._idle):
+                    if item[0] == key:
+                        leased = item[1]
+                        self._idle.remove(item)
+                        break
+            if leased is not None and not leased.usable():
+                leased.stop(kill=True)
+                leased = None
+            if leased is None:
+                leased = make()  # not under the lock: connecting to a cluster may take long
+            with self._lock:
+                self._refuse_if_closed()
                 self._leased.add(leased)
-        except WorkerLost:
-            leased.stop(kill=True)
+        except BaseException:  # an interrupt, too
+            if leased is not None:
+                self._leased.discard(leased)
+                leased.stop(kill=True)
             raise
         return cast("W", leased)  # a key stands for one kind of thing
 
@@ -90,16 +101,11 @@ class Shelf:
         if self._closed:
             raise WorkerLost("the interpreter is shutting down")
 
-    def _take(self, key: Hashable) -> Warm | None:
-        for item in reversed(self._idle):
-            if item[0] == key:
-                self._idle.remove(item)
-                return item[1]
-        return None
-
     def give_back(self, key: Hashable, leased: Warm) -> None:
-        """Return one: it rests where it is whole and idle, else it ends."""
+        """Return one, once: it rests where it is whole and idle, else it ends."""
         with self._lock:
+            if leased not in self._leased:
+                return
             self._leased.discard(leased)
             if leased.usable() and not self._closed:
                 self._idle.append((key, leased))
@@ -108,8 +114,20 @@ class Shelf:
                 leased = self._idle.popleft()[1]
         leased.stop(kill=not leased.usable())
 
+    def orphan(self, leased: Warm) -> None:
+        """Take note that its session is gone and will not return it. Waits for no lock: finalisers call it."""
+        self._orphans.append(leased)
+
+    def _end_orphans(self) -> None:
+        for orphan in list(self._orphans):
+            orphan.stop(kill=True)
+            self._leased.discard(orphan)
+            with suppress(ValueError):  # another thread was at it as well
+                self._orphans.remove(orphan)
+
     def clear(self, *, wait: bool) -> None:
         """Stop everything that is idle."""
+        self._end_orphans()
         with self._lock:
             idle = [item for _, item in self._idle]
             self._idle.clear()
@@ -148,13 +166,18 @@ class PoolSession:
         Makes a pool where the shelf has none.
     """
 
+    _pool: Pool | None = None
+
     def __init__(self, workers: int, key: Hashable, make: Callable[[], Pool]) -> None:
         self._workers = workers
         self._key = key
         self._make = make
         self._lock = threading.Lock()
-        self._pool: Pool | None = None
-        self._over = False
+        self._over = self._ending = False
+
+    def __del__(self) -> None:
+        if self._pool is not None:  # an interrupt has kept all others from giving it back
+            SHELF.orphan(self._pool)
 
     @property
     def workers(self) -> int:
@@ -203,13 +226,21 @@ class PoolSession:
             pool.abandon(batch_id, position, error)
 
     def abort(self) -> None:
-        """Drop queued work and stop running work where possible."""
-        with self._lock:
-            self._over = True
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.abort()
-            SHELF.give_back(self._key, pool)
+        """Drop queued work and stop running work where possible. What an interrupt leaves, the next one does."""
+        mine = False
+        try:
+            with self._lock:
+                self._over = True
+                if self._ending:
+                    return
+                mine = self._ending = True
+            if self._pool is not None:
+                self._pool.abort()
+                SHELF.give_back(self._key, self._pool)
+                self._pool = None
+        finally:
+            if mine:
+                self._ending = False
 
     def close(self) -> None:
         """Give the workers back."""

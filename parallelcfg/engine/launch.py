@@ -139,6 +139,8 @@ class _Surroundings:
             self._leaving.close()
         except BaseException as late:
             _follows(late, error)
+            self._leaving.close()  # it may be an interrupt: what is left to do
+            self._leave()
             raise
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
+import psutil
 import pytest
 
-from parallelcfg import Parallel, delayed
+import parallelcfg
+from parallelcfg import Parallel, delayed, shutdown
 from parallelcfg.backends import threads
+from parallelcfg.backends.shelf import SHELF
 from parallelcfg.backends.workers import WorkerProcess
 
 BACKENDS = ["loky", "multiprocessing", "threading"]
@@ -487,3 +494,73 @@ def test_an_interrupted_submission_costs_no_worker(backend, error, monkeypatch):
             five_times(**keys)
         assert len(struck) == before + 1
     assert call() == list(range(8))
+
+
+def test_an_interrupt_anywhere_leaves_no_pool_behind():
+    """The interpreter looks for signals at calls; each of those in a call of two tasks is tried."""
+    root, at = str(Path(parallelcfg.__file__).parent), 0
+    unheard = {"__del__", "orphan"}  # what is raised there is only printed
+
+    def strike(frame, event, _):
+        nonlocal at
+        code = frame.f_code
+        if (
+            event in {"call", "c_return"}
+            and code.co_filename.startswith(root)
+            and code.co_name not in unheard
+        ):
+            at -= 1
+            if at == 0:
+                raise KeyboardInterrupt
+
+    def call():
+        sys.setprofile(strike)
+        try:
+            return Parallel(n_jobs=2, backend="threading")(delayed(abs)(-x) for x in range(2))
+        finally:
+            sys.setprofile(None)
+
+    shutdown()
+    call()
+    at = 10_000
+    call()
+    for after in range(1, 10_000 - at):
+        at = after
+        with suppress(KeyboardInterrupt):
+            assert call() == [0, 1]
+        assert not SHELF._leased or gc.collect()
+    shutdown()
+    assert not SHELF._leased
+    at = 0
+    assert call() == [0, 1]
+
+
+def begin_and_sleep(file):
+    file.touch()
+    time.sleep(300)
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_an_interrupt_while_workers_are_stopped_leaves_none_running(backend, monkeypatch, tmp_path, within):
+    stop, stopped = WorkerProcess.kill, []
+
+    def interrupted(self):
+        stopped.append(self._process.pid)
+        if len(stopped) == 1:
+            raise KeyboardInterrupt
+        return stop(self)
+
+    def tasks():
+        yield from [delayed(begin_and_sleep)(tmp_path / name) for name in "ab"]
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.01)
+        monkeypatch.setattr(WorkerProcess, "kill", interrupted)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Parallel(n_jobs=2, backend=backend, batch_size=1)(tasks())
+    assert len(set(stopped)) == 2
+    with within(8):
+        while any(map(psutil.pid_exists, stopped)):
+            time.sleep(0.01)
+    assert not SHELF._leased
