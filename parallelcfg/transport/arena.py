@@ -56,6 +56,7 @@ class Arena:
         self._warned = self._closed = False
         self._problem = ""
         self._lock = RLock()  # a finaliser may close the arena in the middle of anything
+        self._owner = os.getpid()
 
     def save(self, kind: str, chunks: Callable[[], Iterable[memoryview]], nbytes: int) -> str | None:
         """Write a file where there is room; its path, or None if there is room nowhere."""
@@ -105,6 +106,8 @@ class Arena:
 
     def close(self) -> None:
         """Remove everything. Idempotent."""
+        if self._owner != os.getpid():  # the parent's, and the lock may be one of its threads' for ever
+            return
         with self._lock:
             self._closed = True
             while self._made:
@@ -112,11 +115,19 @@ class Arena:
 
     def _folder(self, base: str) -> str:
         with self._lock:
-            if self._closed:
-                raise FileNotFoundError(errno.ENOENT, "the call is over", base)
+            self._refuse_if_closed(base)
             if base not in self._made:
-                self._made[base] = make_owned_folder(base)
+                folder = self._made[base] = make_owned_folder(base)
+                try:
+                    self._refuse_if_closed(base)  # by a finaliser, meanwhile
+                except FileNotFoundError:
+                    discard_folder(folder)
+                    raise
             return self._made[base]
+
+    def _refuse_if_closed(self, base: str) -> None:
+        if self._closed:
+            raise FileNotFoundError(errno.ENOENT, "the call is over", base)
 
     def _note(self, nbytes: int, problems: list[str], instead: str) -> None:
         if problems:

@@ -128,6 +128,37 @@ def test_a_forked_child_removes_nothing_of_its_parent(start, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_forked_child_waits_for_no_thread_of_its_parent(start, tmp_path):
+    process = start(
+        "import signal, threading\n"
+        "holds, ends = threading.Event(), threading.Event()\n"
+        "def hold():\n"
+        "    with sharing._arena._lock: holds.set(); ends.wait()\n"
+        "threading.Thread(target=hold).start(); holds.wait()\n"
+        "child = os.fork()\n"
+        "if child == 0: signal.alarm(20); sharing.close(); os._exit(0)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "ends.set()\n" + WAIT
+    )
+    assert process.stdout.readline() == b"ready\n"
+    process.stdin.close()
+    assert process.wait(30) == 0
+
+
+def test_what_is_closed_while_its_folder_is_made_leaves_none(tmp_path, monkeypatch):
+    one, make_owned_folder = arena.Arena(str(tmp_path), strict=False), arena.make_owned_folder
+
+    def make(base):
+        folder = make_owned_folder(base)
+        one.close()  # as the garbage collector may, in the middle of anything
+        return folder
+
+    monkeypatch.setattr(arena, "make_owned_folder", make)
+    monkeypatch.setattr(arena, "bases", lambda _: [str(tmp_path)])
+    assert one.folders() == ()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_process_that_exits_without_a_word_does_not_take_files_of_others(start, tmp_path, make_sharing):
     mine = make_sharing().ticket.folders
     process = start("os._exit(0)")
