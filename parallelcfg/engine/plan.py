@@ -164,7 +164,8 @@ def make_plan(config: Config) -> Plan:
         substitutions.append(_no_timeout(config.timeout, backend))
     plan = Plan(config, backend, n_jobs, cpus, depth, tuple(substitutions))
     _announce(config, plan.substitutions, depth)
-    if is_built_in(choice.backend) and choice.backend in _STATELESS and not config.backend_params:
+    stateless = choice.backend in _STATELESS and not config.backend_params and not callable(config.progress)
+    if stateless and is_built_in(choice.backend):
         if len(_plans) >= _KEPT:
             _plans.clear()
         _plans[id(config)] = config, around, str(choice.backend), plan

@@ -1,7 +1,9 @@
 """Progress as events: what a function given as ``progress`` is told."""
 
+import gc
 import os
 import threading
+import weakref
 
 import pytest
 
@@ -39,6 +41,20 @@ def test_a_total_that_nobody_knows_is_known_in_the_end():
     Parallel(n_jobs=2, backend="threading", progress=events.append)(tasks())
     assert events[0].total is None
     assert events[-1].total == events[-1].done == 7
+
+
+def test_a_function_is_forgotten_after_its_call():
+    class Window:
+        def show(self, event):
+            self.last = event
+
+    window = Window()
+    Parallel(n_jobs=2, backend="threading", progress=window.show)(delayed(abs)(-x) for x in range(4))
+    assert window.last.done == 4
+    alive = weakref.ref(window)
+    del window
+    gc.collect()
+    assert alive() is None
 
 
 def test_failures_and_retries_are_counted_apart():
