@@ -7,6 +7,7 @@ clock is looked at once for several of them, and nothing is noted where nobody i
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from parallelcfg.transport.board import Board
 
     _Advance = Callable[[int], None]
+    _Append = Callable[[Any], None]
     _Claim = Callable[[int], int]
 
 __all__ = ["Results", "run"]
@@ -82,62 +84,49 @@ def run(
     """
     if results is None:
         results = Results([], [], monotonic())
-    values = results.values
+    append = results.values.append
     limit = float("inf") if patience is None else results.started + patience
     cell = board.begin(batch_id)
     claim = claimant(cell, batch_id)
     try:
         if orders.stream is not None:
             with numbered(batch, orders.stream) as calls:
-                advance = _general(calls, values, cell)
+                advance = partial(_general, enumerate(calls), append, cell)
                 _run_all(advance, results, len(batch), orders, cell, claim, limit)
         else:
             if not batch.simple:
-                advance = _general(batch.calls(), values, cell)
+                advance = partial(_general, enumerate(batch.calls()), append, cell)
             elif board.outlives or orders.timed:
-                advance = _simple(batch, values, cell)
+                advance = partial(_simple, batch.functions[0], enumerate(batch.arguments[0]), append, cell)
             else:
-                advance = _unnoted(batch, values)
+                advance = partial(_unnoted, batch.functions[0], iter(batch.arguments[0]), append, len(batch))
             _run_all(advance, results, len(batch), orders, cell, claim, limit)
     finally:
         board.end(batch_id)
     return results._replace(seconds=monotonic() - results.started)
 
 
-def _simple(batch: Batch, values: list[Any], cell: Any) -> _Advance:
-    """Runs the next so many tasks of a batch of one function and one argument for each task."""
-    function, arguments, append = batch.functions[0], enumerate(batch.arguments[0]), values.append
+# Arguments, no closures: an exception keeps these frames, whose variables can be emptied: `failures.let_go`.
+
+
+def _simple(function: Any, arguments: Iterator[Any], append: _Append, cell: Any, count: int) -> None:
+    """Run the next so many tasks of a batch of one function and one argument for each task."""
     position = POSITION
-
-    def advance(count: int) -> None:
-        for cell[position], argument in islice(arguments, count):
-            append(function(argument))
-
-    return advance
+    for cell[position], argument in islice(arguments, count):
+        append(function(argument))
 
 
-def _unnoted(batch: Batch, values: list[Any]) -> _Advance:
+def _unnoted(function: Any, arguments: Iterator[Any], append: _Append, size: int, count: int) -> None:
     """The same where nobody asks which task runs."""
-    function, arguments, append = batch.functions[0], iter(batch.arguments[0]), values.append
-    size = len(batch)
-
-    def advance(count: int) -> None:
-        for argument in arguments if count >= size else islice(arguments, count):
-            append(function(argument))
-
-    return advance
+    for argument in arguments if count >= size else islice(arguments, count):
+        append(function(argument))
 
 
-def _general(calls: Iterator[Call], values: list[Any], cell: Any) -> _Advance:
-    """Runs the next so many of any tasks."""
-    numbered_calls, append = enumerate(calls), values.append
+def _general(calls: Iterator[tuple[int, Call]], append: _Append, cell: Any, count: int) -> None:
+    """Run the next so many of any tasks."""
     position = POSITION
-
-    def advance(count: int) -> None:
-        for cell[position], (function, args, kwargs) in islice(numbered_calls, count):
-            append(function(*args, **kwargs))
-
-    return advance
+    for cell[position], (function, args, kwargs) in islice(calls, count):
+        append(function(*args, **kwargs))
 
 
 def _run_all(
@@ -158,6 +147,7 @@ def _run_all(
         except BaseException as error:
             failures.append((len(values), error))
             values.append(None)
+            cell[SINCE] = monotonic()  # before it seems to be the next one that runs
             cell[POSITION] = len(values)
             if orders.stop or (orders.in_caller and not isinstance(error, Exception)):
                 return

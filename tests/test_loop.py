@@ -109,6 +109,25 @@ def test_tasks_that_grow_long_overstep_patience_by_a_few(any_board, clock):
     assert 100 < ran <= 100 + loop._MANY
 
 
+def test_the_task_after_a_failure_never_seems_to_run_since_that_one_began(board, clock):
+    seen = []
+
+    class Cell(list):
+        def __setitem__(self, at, value):
+            super().__setitem__(at, value)
+            if self[POSITION] == 1:
+                seen.append(self[SINCE])
+
+    def work_and_fail(index):
+        clock.work(5)
+        if index == 0:
+            raise LookupError
+
+    board.cell = Cell(board.cell)
+    run(board, 7, with_one(work_and_fail, 2), orders(stop=False, timed=True), None)
+    assert seen[0] == 5
+
+
 @pytest.mark.parametrize("batch_of", [with_one, with_two])
 def test_stop_iteration_is_a_failure_like_any_other(any_board, batch_of):
     def stop_at_three(index, *_):

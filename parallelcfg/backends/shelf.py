@@ -115,7 +115,7 @@ class Shelf:
         leased.stop(kill=not leased.usable())
 
     def orphan(self, leased: Warm) -> None:
-        """Take note that its session is gone and will not return it. Waits for no lock: finalisers call it."""
+        """Take note that its session is gone and won't return it. Waits for no lock: finalisers call it."""
         self._orphans.append(leased)
 
     def _end_orphans(self) -> None:
@@ -226,7 +226,7 @@ class PoolSession:
             pool.abandon(batch_id, position, error)
 
     def abort(self) -> None:
-        """Drop queued work and stop running work where possible. What an interrupt leaves, the next one does."""
+        """Drop queued work and stop running work where possible. Another one does what an interrupt left."""
         mine = False
         try:
             with self._lock:

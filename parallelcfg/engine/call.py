@@ -28,12 +28,14 @@ from parallelcfg.core.dispatch import Dispatcher
 from parallelcfg.core.gathering import take
 from parallelcfg.core.messages import iterator_of
 from parallelcfg.core.outcome import Lost, Reply
+from parallelcfg.core.states import State
 from parallelcfg.engine.amounts import batch_size, in_flight, limits, total_of
 from parallelcfg.engine.codec import Refused
 from parallelcfg.engine.observe import Sent
 from parallelcfg.engine.routing import Routes
 from parallelcfg.engine.stream import assemble, exception_of
-from parallelcfg.engine.watch import Watch
+from parallelcfg.engine.watch import GLANCE, Watch
+from parallelcfg.transport.failures import unpack_exception
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
 
     from parallelcfg.backends.base import AbandoningSession, ClusterSession, DividingSession, Session
     from parallelcfg.core.actions import Action
-    from parallelcfg.core.states import State
     from parallelcfg.engine.codec import Codec
     from parallelcfg.engine.observe import Recorder
     from parallelcfg.engine.plan import Plan
@@ -51,10 +52,6 @@ __all__ = ["Call"]
 _Left = type("_Left", (), {})
 _Progress = type("_Progress", (), {})
 _batch_ids = itertools.count()
-
-#: Seconds to wait at a stretch. A signal that comes on the way into a wait does not end it, so that without
-#: an end of its own Ctrl-C would be noticed when the next result comes.
-_GLANCE = 0.25
 
 #: Seconds after which a source is slow: what it gave by then goes its way, where nobody has fixed a number.
 _SLOW = 0.02
@@ -146,6 +143,7 @@ class Call:
                     if self._counts_unread:
                         self._routes.tell(self._dispatcher.taken, item.count)
                     yield values
+                    del values  # an exception may keep this frame
                 elif isinstance(item, Finish):
                     if item.error is not None:
                         raise exception_of(item.error)
@@ -167,11 +165,12 @@ class Call:
         """Pull and submit until the call ends; for a thread of the call's own."""
         try:
             self._start()
-            while not isinstance(item := self._next(self._routes.for_driver), Finish):
-                if isinstance(item, _Left):
-                    self._routes.tell(self._dispatcher.closed)
-                else:
-                    self._perform(item)
+            while not isinstance(item := self._next(self._routes.for_driver), (Finish, _Left)):
+                self._perform(item)
+            if isinstance(item, _Left):
+                self._routes.tell(self._dispatcher.closed)
+                if self._dispatcher.state is not State.FINISHED:
+                    self._session.abort()  # again, should an interrupt have come between that and the end
         except BaseException as error:  # a session that raises: the consumer waits and must be told
             if not self.fail(error).live:
                 raise
@@ -259,6 +258,8 @@ class Call:
         stopped = isinstance(outcome, Lost) and not self._dispatcher.state.live
         self._recorder.ended(sent, outcome, stopped=stopped)
         self._show_progress()
+        if isinstance(outcome, Lost) and self._session.over:  # as all later ones would be
+            return self._dispatcher.failed(unpack_exception(outcome.cause))
         return self._dispatcher.done(batch_id, outcome)
 
     def _show_progress(self) -> None:
@@ -274,7 +275,7 @@ class Call:
         """The next item; looks at the clock meanwhile, where a limit is set."""
         watch = self._watch
         while True:
-            patience = min(watch.wait(self._dispatcher.out), _GLANCE) if watch.needed else _GLANCE
+            patience = watch.wait(self._dispatcher.out) if watch.needed else GLANCE
             item = self._routes.await_item(queue, patience)
             if watch.needed and watch.due():
                 self._look()

@@ -58,6 +58,7 @@ def launch(
     session = open_session(plan) if lent is None else lent
     leave = session.close if held is None or lent is None else held.take_back
     scope = _Surroundings(plan, session, recorder, leave)
+    call: Call | None = None
     try:
         call = Call(tasks, plan, session, _codec(plan, session), recorder, threaded=threaded)
         if threaded:
@@ -65,6 +66,8 @@ def launch(
             driver.start()
             return ResultStream(call, driver)
     except BaseException:
+        if call is not None:
+            call.leave()
         leave()
         raise
     if streams:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from parallelcfg.core.actions import Fault
 from parallelcfg.core.outcome import Failure
 from parallelcfg.errors import TaskError, TaskFailure
-from parallelcfg.transport.failures import add_note, theirs, traceback_text, unpack_exception, with_sources
+from parallelcfg.transport.failures import (
+    add_note,
+    let_go,
+    theirs,
+    traceback_text,
+    unpack_exception,
+    with_sources,
+)
 from parallelcfg.transport.salvage import PartlyUnreadable, Unreadable
 
 if TYPE_CHECKING:
@@ -97,6 +104,7 @@ def exception_of(error: Fault | BaseException) -> BaseException:
 
 
 def _from_theirs(exception: BaseException) -> BaseException:
+    let_go(exception.__traceback__)
     return BaseException.with_traceback(exception, theirs(exception.__traceback__))
 
 
@@ -104,7 +112,7 @@ def _task_error(fault: Fault) -> TaskError:
     if fault.failure is None:
         assert fault.cause is not None
         return TaskError(fault.index, unpack_exception(fault.cause), "", fault.attempts)
-    exception = unpack_exception(fault.failure.exception)
+    exception = _from_theirs(unpack_exception(fault.failure.exception))
     return TaskError(fault.index, exception, with_sources(fault.failure.traceback), fault.attempts)
 
 

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from parallelcfg.backends.base import Session
     from parallelcfg.config.snapshot import Config
 
-__all__ = ["Watch"]
+__all__ = ["GLANCE", "Watch"]
+
+#: Seconds to wait at a stretch. A signal that comes on the way into a wait does not end it, so that without
+#: an end of its own Ctrl-C would be noticed when the next result comes.
+GLANCE = 0.25
 
 
 class Watch:
@@ -40,7 +44,7 @@ class Watch:
         self._next_look = 0.0
 
     def wait(self, out: Collection[int]) -> float:
-        """Seconds until it is time to look, while these batches are out; remembers the moment."""
+        """Seconds to wait at a stretch, while these batches are out; remembers when it is time to look."""
         now = monotonic()
         moments = [now + threading.TIMEOUT_MAX / 2]
         if self.deadline is not None:
@@ -49,7 +53,7 @@ class Watch:
             starts = (run.since for batch, run in self._session.running().items() if batch in out)
             moments.append(min(starts, default=now) + self._timeout)
         self._next_look = min(moments)
-        return max(0.0, self._next_look - now)
+        return max(0.0, min(GLANCE, self._next_look - now))
 
     def due(self) -> bool:
         """Whether that moment has come."""

@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
 __all__ = [
     "LONGEST",
@@ -225,6 +225,31 @@ def theirs(frames: TracebackType | None) -> TracebackType | None:
     while frames is not None and frames.tb_frame.f_globals.get("__name__") in _OURS:
         frames = frames.tb_next
     return frames
+
+
+def let_go(frames: TracebackType | None) -> None:
+    """Empty the frames of this package at a traceback's top, and those that called them.
+
+    An exception may be kept for long, and with it every frame that led to it: in their variables is a whole
+    batch, with its arguments and results.
+    """
+    frame = None if frames is None else frames.tb_frame
+    while frame is not None and _is_ours(frame) and _emptied(frame):
+        frame = frame.f_back
+    while frames is not None and _is_ours(frames.tb_frame) and _emptied(frames.tb_frame):
+        frames = frames.tb_next
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith("parallelcfg.")
+
+
+def _emptied(frame: FrameType) -> bool:
+    try:
+        frame.clear()
+    except RuntimeError:  # it runs
+        return False
+    return True
 
 
 def with_sources(text: str) -> str:

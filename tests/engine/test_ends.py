@@ -148,6 +148,31 @@ def test_a_parallel_object_goes_with_its_last_reference():
         gc.enable()
 
 
+class Thing:
+    """Something that can be watched."""
+
+
+def replaced(thing, at):
+    if at == 3:
+        raise LookupError(at)
+    return Thing()
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_an_error_that_is_kept_keeps_nothing_else_of_its_batch(backend):
+    things = [Thing() for _ in range(8)]
+    parallel = Parallel(n_jobs=2, backend=backend, on_error="return", batch_size=8)
+    found = parallel(delayed(replaced)(thing, at) for at, thing in enumerate(things))
+    error = found.pop(3)
+    assert isinstance(error.exception, LookupError)
+    del things[3]  # its own argument is in the frame that raised
+    alive = weakref.WeakSet([*things, *found])
+    assert len(alive) == 14
+    del found, things
+    gc.collect()
+    assert len(alive) == 0
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("backend", ["sequential", "threading", "loky"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, LookupError])

@@ -10,6 +10,8 @@ from collections.abc import Generator
 import pytest
 
 from parallelcfg import Parallel, WorkerLost, delayed
+from parallelcfg.engine.launch import _Driver
+from parallelcfg.engine.routing import Routes
 
 
 class Source:
@@ -88,6 +90,63 @@ def test_a_generator_that_is_read_after_its_block_says_so():
         results = parallel(delayed(abs)(x) for x in range(10_000))
     with pytest.raises(WorkerLost, match="read a generator inside of the block that made it"):
         list(results)
+
+
+@pytest.mark.parametrize("on_error", ["raise", "return"])
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_a_generator_that_outlives_its_block_goes_no_further(backend, on_error):
+    source = Source(abs)
+    keys = {"backend": backend, "on_error": on_error, "batch_size": 1}
+    with Parallel(n_jobs=2, return_as="generator", **keys) as parallel:
+        results = parallel(source)
+        assert next(results) == 0
+    with pytest.raises(WorkerLost, match="read a generator inside of the block that made it"):
+        list(itertools.islice(results, 20_000))
+    taken = source.taken
+    results.close()
+    assert source.taken == taken < 20_000
+
+
+def test_a_stream_can_be_dropped_after_interrupts_one_after_the_other(monkeypatch):
+    stream = Parallel(n_jobs=2, backend="threading", return_as="generator")(Source(abs))
+    driver = next(thread for thread in threading.enumerate() if thread.name == "parallelcfg-driver")
+    assert next(stream) == 0
+    stop, wait = Routes._stop, Routes.await_item
+
+    def interrupted(self, *args):
+        if threading.current_thread() is threading.main_thread():
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+        return stop(self, *args)
+
+    def struck(self, *args):
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        return wait(self, *args)
+
+    monkeypatch.setattr(Routes, "_stop", interrupted)
+    monkeypatch.setattr(Routes, "await_item", struck)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in stream:
+            pass
+    del stream
+    driver.join(20)
+    assert not driver.is_alive()
+
+
+def test_a_call_that_is_interrupted_while_its_thread_starts_ends(monkeypatch):
+    drivers, start = [], _Driver.start
+
+    def interrupted(self):
+        start(self)
+        drivers.append(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Driver, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Parallel(n_jobs=2, backend="threading", return_as="generator", on_error="return")(Source(abs))
+    drivers[0].join(20)
+    assert not drivers[0].is_alive()
 
 
 def test_the_report_of_a_closed_generator_is_closed():
