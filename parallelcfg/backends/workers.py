@@ -93,13 +93,11 @@ class WorkerProcess:
 
     def begin(self, assignment: Assignment) -> None:
         """Send a small batch to the idle worker, if there is one."""
-        if self._process is None:
+        if self._process is None or _size(assignment) > _SMALL:
             return
-        message = _message(assignment)
-        if len(message) <= _SMALL:
-            with suppress(OSError):  # it has died: `run` will notice
-                self._send(message)
-                assignment.begun = True
+        with suppress(OSError):  # it has died: `run` will notice
+            self._send(_message(assignment))
+            assignment.begun = True
 
     def run(self, assignment: Assignment) -> Reply | Lost:
         """Run a batch to its end, or to the worker's."""
@@ -111,9 +109,7 @@ class WorkerProcess:
                     self._start()
             except Exception as error:
                 return _not_started(error)
-            if (
-                assignment.revoked and not begun
-            ):  # looked at after the start, before which nobody could be killed
+            if assignment.revoked and not begun:  # looked at after the start: before, nobody could be killed
                 return Lost(ended(), innocent=True)
             try:
                 if not begun:
@@ -251,6 +247,11 @@ def _answered(assignment: Assignment) -> Any:
     except Exception:  # it waits, and would take the next batch for its answer
         log.warning("large results of a batch are pickled", exc_info=True)
         return None
+
+
+def _size(assignment: Assignment) -> int:
+    """Bytes of its message, roughly: without pickling it."""
+    return sum(len(part) for part in assignment.work.payload if isinstance(part, bytes))
 
 
 def _message(assignment: Assignment) -> bytes:
