@@ -1,4 +1,4 @@
-"""Arithmetic over ``n_jobs``, the language of ``pre_dispatch``: numbers, ``+ - * / // %`` and parentheses.
+"""Arithmetic over ``n_jobs``, the language of ``pre_dispatch``: numbers, ``+ - * / // % **`` and parentheses.
 
 The expression may come from a file, so it is parsed and walked, never evaluated as Python.
 """
@@ -21,6 +21,16 @@ __all__ = ["LONGEST", "PATTERN", "evaluate", "tasks_ahead"]
 PATTERN = r"(n_jobs|[-+*/%().0-9_\s])+"
 LONGEST = 100
 _MAX_VALUE = 10**9
+_MAX_POWER = 10**6  # joblib's bound
+
+
+def _power(base: float, exponent: float) -> float:
+    """In floating point, where what is too large takes no time; exact as far as it goes here."""
+    try:
+        return math.pow(base, exponent)
+    except (OverflowError, ValueError):
+        return math.inf
+
 
 _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
@@ -29,6 +39,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
+    ast.Pow: _power,
 }
 
 
@@ -59,6 +70,8 @@ def evaluate(expression: str, n_jobs: int) -> int:
     8
     >>> evaluate("1.5*n_jobs + 1", 3)
     5
+    >>> evaluate("n_jobs ** 2", 3)
+    9
     """
     if len(expression) > LONGEST:
         raise ValueError(f"an expression has at most {LONGEST} characters, this one {len(expression)}")
@@ -109,6 +122,8 @@ def _value(node: ast.expr, n_jobs: int) -> float:
             result = -_value(operand, n_jobs)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
             result = _OPERATORS[type(op)](_value(left, n_jobs), _value(right, n_jobs))
+            if isinstance(op, ast.Pow) and abs(result) > _MAX_POWER:
+                raise ValueError(_refusal(ast.unparse(node)))
         case _:
             raise ValueError(_refusal(ast.unparse(node)))
     if not math.isfinite(result) or abs(result) > _MAX_VALUE:
@@ -117,4 +132,7 @@ def _value(node: ast.expr, n_jobs: int) -> float:
 
 
 def _refusal(text: str) -> str:
-    return f"{text!r} is no arithmetic over n_jobs: numbers, n_jobs, + - * / // % and ( ) are"
+    return (
+        f"{text!r} is no arithmetic over n_jobs: numbers, n_jobs, + - * / // % and ( ) are, "
+        f"and ** up to {_MAX_POWER:,}"
+    )

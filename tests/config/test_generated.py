@@ -132,7 +132,10 @@ def test_the_schema_and_the_loader_refuse_the_same_texts(world, key, text):
     ("key", "text"),
     [
         *(("max_nbytes", text) for text in ("1M", "1.5K", "0M", "9" * 40 + "T", "none")),
-        *(("pre_dispatch", text) for text in ("1.5 * n_jobs", "(n_jobs + 1) // 2 % 7", "1_000", " 3\t")),
+        *(
+            ("pre_dispatch", text)
+            for text in ("1.5 * n_jobs", "(n_jobs + 1) // 2 % 7", "n_jobs**2", "1_000", " 3\t")
+        ),
     ],
 )
 def test_the_schema_and_the_loader_accept_the_same_texts(world, key, text):

@@ -70,7 +70,13 @@ def test_a_call_that_names_its_backend_takes_the_number_that_stands_around_it(cl
         ("timeout", math.inf, None),
         ("batch_size", True, 1),
         ("pre_dispatch", 2.5, 2),
+        ("pre_dispatch", "1e3", 1000),
+        ("pre_dispatch", "n_jobs**2", "n_jobs**2"),
         ("mmap_mode", "copyonwrite", "c"),
+        ("max_nbytes", 2.5, 2),
+        ("max_nbytes", -1, 0),
+        ("max_nbytes", math.inf, None),
+        ("max_nbytes", "0.1M", 104857),
     ],
 )
 def test_values_that_joblib_takes_are_taken(name, value, expected):

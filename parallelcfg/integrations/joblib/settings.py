@@ -123,11 +123,29 @@ def _convert(keys: dict[str, Any]) -> None:
         keys["verbose"] = max(0, int(keys["verbose"]))
     if isinstance(keys.get("batch_size"), bool):
         keys["batch_size"] = int(keys["batch_size"])
-    if isinstance(keys.get("pre_dispatch"), float):
-        keys["pre_dispatch"] = int(keys["pre_dispatch"])
+    if isinstance(keys.get("pre_dispatch"), (float, str)):
+        keys["pre_dispatch"] = _ahead(keys["pre_dispatch"])
+    if keys.get("max_nbytes") is not None:
+        keys["max_nbytes"] = _size(keys["max_nbytes"])
     if isinstance(keys.get("mmap_mode"), str):
         keys["mmap_mode"] = _LONG_MODES.get(keys["mmap_mode"], keys["mmap_mode"])
     if keys.get("timeout") == inf:
         keys["timeout"] = None
     if keys.get("temp_folder") is not None:
         keys["temp_folder"] = str(keys["temp_folder"])
+
+
+def _ahead(said: float | str) -> int | str:
+    """Whole batches, as far as this is one number: joblib knows ``"1e3"`` too."""
+    try:
+        return int(float(said))
+    except (OverflowError, ValueError):
+        return str(said)
+
+
+def _size(said: float | str) -> int | None:
+    """Whole bytes; none for a size that nothing exceeds."""
+    from joblib.disk import memstr_to_bytes
+
+    size = memstr_to_bytes(said) if isinstance(said, str) else said
+    return max(0, int(size)) if size < inf else None
