@@ -45,7 +45,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
 
 @lru_cache(maxsize=256)
 def evaluate(expression: str, n_jobs: int) -> int:
-    """How many tasks an expression such as ``"2 * n_jobs"`` means.
+    """How many batches an expression such as ``"2 * n_jobs"`` means.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def evaluate(expression: str, n_jobs: int) -> int:
 
 
 def tasks_ahead(pre_dispatch: int | str, n_jobs: int) -> int | None:
-    """How many tasks a valid ``pre_dispatch`` lets run ahead of the workers.
+    """How many batches a valid ``pre_dispatch`` lets run ahead of the workers.
 
     Parameters
     ----------

@@ -226,7 +226,7 @@ class ParallelSettings(BaseSettings):
     )
     deadline: Seconds | None = Field(None, description="longest time for the whole call")
     pre_dispatch: Literal["all"] | Positive | Arithmetic = Field(
-        "2 * n_jobs", description="tasks taken from the iterator ahead of the workers"
+        "2 * n_jobs", description="batches taken from the iterator ahead of the workers"
     )
     batch_size: Literal["auto"] | Positive = Field("auto", description="tasks per dispatch")
     max_pending_results: Positive | None = Field(

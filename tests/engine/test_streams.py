@@ -10,6 +10,7 @@ from collections.abc import Generator
 import pytest
 
 from parallelcfg import Parallel, WorkerLost, delayed
+from parallelcfg.config.keys import KEYS
 from parallelcfg.engine.launch import _Driver
 from parallelcfg.engine.routing import Routes
 
@@ -174,3 +175,17 @@ def test_a_stream_is_a_generator():
     with pytest.raises(KeyError, match="enough"):
         stream.throw(KeyError("enough"))
     assert list(stream) == []
+
+
+def test_pre_dispatch_counts_batches_as_its_help_says():
+    enough = threading.Event()
+
+    def source():
+        for number in range(1, 21):
+            if number == 2 * 5:
+                enough.set()  # where tasks were counted, nobody would come here before the first two end
+            yield delayed(enough.wait)(10)
+
+    parallel = Parallel(n_jobs=2, backend="threading", batch_size=5, pre_dispatch=2)
+    assert parallel(source()) == [True] * 20
+    assert KEYS["pre_dispatch"].help.startswith("batches taken from the iterator")
