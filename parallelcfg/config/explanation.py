@@ -265,7 +265,8 @@ def _jobs(config: Config, reader: Reader) -> Explanation:
     if clamped:
         value, note = given, f"clamped by max_jobs; {wanted} was asked for"
         limit = _step(config.sources["max_jobs"], reader, "limit")
-        steps = (replace(steps[0], verdict="clamped"), *steps[1:-1], limit, steps[-1])
+        first, *below = steps  # in a task, a lock may be all there is
+        steps = (replace(first, verdict="clamped"), *below[:-1], limit, *below[-1:])
     return Explanation("n_jobs", value, DEFAULTS["n_jobs"].value, steps, note)
 
 

@@ -33,6 +33,14 @@ def test_an_explanation_reads_as_documented(world):
     ]
 
 
+def test_a_task_tells_a_lock_beyond_the_ceiling_once(world):
+    world.write("system", "max_jobs = 2\n[locked]\nn_jobs = 3")
+    assert [(step.layer, step.verdict) for step in explain("n_jobs", get_config().for_tasks()).steps] == [
+        ("locked", "clamped"),
+        ("system", "limit"),
+    ]
+
+
 def test_every_layer_of_code_names_its_line(world):
     set_config(verbose=1)
     place_of_set = here()
