@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from parallelcfg.cli.output import complete_keys, complete_values, echo
-from parallelcfg.config.context import explain
+from parallelcfg.config.context import explain, get_config
 from parallelcfg.config.discovery import project_file
 from parallelcfg.config.environ import NO_CONFIG, is_set
 from parallelcfg.config.places import absolute
 from parallelcfg.config.process import current, reload
+from parallelcfg.config.spelling import join
 from parallelcfg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def unset_command(key: str, user: bool, project: bool, file: Path | None, profil
 
 def _tell_what_counts(target: Path, path: tuple[str, ...]) -> None:
     """Say so where something else hides what a file says now, or keeps programs from running at all."""
+    from parallelcfg.config import editing
+
     reload()
     surroundings = current().resolver.surroundings
     machine = surroundings.machine
@@ -90,12 +93,13 @@ def _tell_what_counts(target: Path, path: tuple[str, ...]) -> None:
         left = "1 problem is" if len(error.problems) == 1 else f"{len(error.problems)} problems are"
         echo(f"note: {left} left in the configuration; parallelcfg validate tells", err=True)
         return
+    key = join(path[2:] if path[0] == "profiles" else path)
     try:
-        explanation = explain(".".join(path))
-    except ConfigError:  # of a profile or a lock
+        explanation = explain(key)
+    except ConfigError:  # of a lock, or of what only a profile says that is not selected
         return
-    winner = explanation.winner
-    if winner.file != str(target):
+    winner, said = explanation.winner, get_config().sources.get(key)
+    if said is None or (said.origin.file, said.origin.path) != (str(target), editing.from_root(target, path)):
         counts = f"{winner.layer} ({winner.origin})" if winner.origin else winner.layer
         echo(
             f"note: {explanation.key} = {explanation.shown(explanation.value)} counts here: {counts}",

@@ -58,6 +58,11 @@ def path_of(key: str, profile: str | None) -> tuple[str, ...]:
     return tuple(map(_in_utf8, path))
 
 
+def from_root(file: Path, key: tuple[str, ...]) -> tuple[str, ...]:
+    """The path from a file's root of what has a path in our table."""
+    return ("tool", "parallelcfg", *key) if file.name == "pyproject.toml" else key
+
+
 def spelt(key: str, text: str) -> str:
     """The text of a command line as TOML.
 
@@ -142,7 +147,7 @@ def _edit(file: Path, layer: str, key: tuple[str, ...], value: str | None) -> No
     if before and any(not problem.key for problem in known):
         raise ConfigError(tuple(known))  # no TOML: there is nothing to put a key into
     text = before.decode("utf-8")
-    path = ("tool", "parallelcfg", *key) if file.name == "pyproject.toml" else key
+    path = from_root(file, key)
     if value is None and not _said(text, path).there:
         raise ConfigError([f"{file} does not say {'.'.join(key)}; parallelcfg explain tells who does"])
     after = without_key(text, path) if value is None else with_key(text, path, value)

@@ -364,6 +364,21 @@ def test_set_tells_where_something_else_counts(command, prepare, args, said):
     assert "note" not in command("set", *args, "--file", "other.toml").err
 
 
+@pytest.mark.parametrize(("name", "table"), [("parallel.toml", ""), ("pyproject.toml", "tool.parallelcfg.")])
+def test_set_tells_where_another_part_of_the_file_counts(command, name, table):
+    profiles = f"[{table}profiles.night]\nn_jobs = 3\n[{table}profiles.day]\nn_jobs = 4\n"
+    command.write(name, f"{f'[{table[:-1]}]' if table else ''}\nn_jobs = 1\n{profiles}")
+    command.environ["PARALLEL_PROFILE"] = "night"
+    counts = f"note: n_jobs = 3 counts here: project ({name}:4:1)"
+    assert counts in command("set", "n_jobs", "5").err
+    assert counts in command("set", "n_jobs", "6", "--profile", "day").err
+    assert "note" not in command("set", "n_jobs", "2", "--profile", "night").err
+    command.environ["PARALLEL_PROFILE"] = "night,day"
+    assert "note: n_jobs = 6 counts here" in command("set", "n_jobs", "2", "--profile", "night").err
+    assert "note" not in command("set", "retries", "2", "--profile", "day").err
+    assert "note" not in command("set", "backends.dask.address", "x", "--profile", "day").err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no such modes")
 def test_set_names_the_default_where_the_file_is_not_trusted(command):
     file = command.write("parallel.toml", "")
