@@ -125,7 +125,7 @@ def round_trip(name: str) -> RoundTrip:
             parallel = Parallel(n_jobs=2, backend=name, return_as="list", deadline=_PATIENCE, **_QUIET)
             results = parallel(delayed(operator.mul)(number, 7) for number in (1, 2))
     except BackendUnavailable as error:
-        return RoundTrip(name, "missing", str(error))
+        return RoundTrip(name, "missing", str(error).removesuffix(f" ({_here()})"))
     except Exception as error:
         return RoundTrip(name, "failed", f"{type(error).__name__}: {error}")
     if results != [7, 14]:
@@ -142,9 +142,13 @@ def _why(parallel: Parallel[Any]) -> str:
     report = parallel.report
     assert report is not None, "the call has run"
     reasons = [*overruled(parallel.config), *map(str, report.substitutions)]
-    here = str(caller_origin("call"))  # some line below this command, of which nobody has asked
-    reasons = [reason.replace(here, "doctor") for reason in reasons]
+    reasons = [reason.replace(_here(), "doctor") for reason in reasons]
     return "; ".join(reasons) or f"such a call runs on {parallel.backend_name}"
+
+
+def _here() -> str:
+    """Where this command's calls are made: some line below it, of which nobody has asked."""
+    return str(caller_origin("call"))
 
 
 def _version(backend: str) -> str:

@@ -51,6 +51,18 @@ def test_a_missing_backend_says_what_to_install(command, monkeypatch):
     assert "install parallelcfg[quantum]" in outcome.out
 
 
+def test_a_backend_that_can_not_be_loaded_is_told_without_a_line_that_asked_for_it(command, monkeypatch):
+    class Point:
+        name, value = "site", "nowhere:Backend"
+
+        def load(self):
+            raise ImportError("no such driver")
+
+    monkeypatch.setattr(registry, "_entry_points", lambda: {"site": Point()})
+    told = command("doctor", "--backend", "site").out
+    assert told.endswith("entry point nowhere:Backend: ImportError: no such driver\n")
+
+
 @pytest.mark.parametrize(
     ("system", "said"),
     [
