@@ -5,8 +5,10 @@ Exit codes: 0 done, 1 problems in the configuration, 2 wrong usage. `run` ends w
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -95,6 +97,20 @@ def _outcome() -> object:
     except ParallelError as error:
         echo(str(error), err=True)
         return 1
+    except OSError as error:
+        if error.filename is not None:  # of a file: no output of this command
+            raise
+        return _unwritten(error)
+
+
+def _unwritten(error: OSError) -> int:
+    """Say that the output has no place; what Python still holds of it goes nowhere when it exits."""
+    with suppress(OSError):  # an output without a descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    echo(f"the output can't be written: {error.strerror or error}", err=True)
+    return 1
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:

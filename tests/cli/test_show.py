@@ -247,3 +247,18 @@ def test_bash_completes_commands_keys_and_options(tmp_path, words, expected):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(done.stdout.split()) == sorted(expected)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("args", [["schema"], ["show"], ["get", "n_jobs"], ["--help"]])
+def test_an_output_without_room_is_told_in_a_line(args):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "parallelcfg.cli", *args],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    told = "the output can't be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, told)
