@@ -7,6 +7,7 @@ from math import isnan
 from typing import TYPE_CHECKING, NamedTuple
 
 from parallelcfg.config.entries import problem
+from parallelcfg.config.environ import spelt_in_table
 from parallelcfg.config.process import current
 from parallelcfg.config.spelling import join, shorten
 from parallelcfg.errors import ConfigError
@@ -84,12 +85,14 @@ class UnknownParam(TypeError):
     name : str
         The parameter.
     message : str
+        What is wrong.
+    accepted : tuple of str
         What the backend has instead.
     """
 
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(name, message)
-        self.name, self.message = name, message
+    def __init__(self, name: str, message: str, accepted: tuple[str, ...]) -> None:
+        super().__init__(name, message, accepted)
+        self.name, self.message, self.accepted = name, message, accepted
 
     def __str__(self) -> str:
         return self.message
@@ -103,7 +106,8 @@ class UnknownParam(TypeError):
 
     def at(self, said: Sourced, reader: Reader) -> Problem:
         """The same as a problem at the place where it was said."""
-        return problem(said.origin, self.message, self.name, reader, value=said.value)
+        hint = spelt_in_table(said.origin.variable or "", self.name, self.accepted)
+        return problem(said.origin, self.message, self.name, reader, value=said.value, suggestion=hint)
 
 
 def _said(config: Config, *names: str) -> Sourced | None:

@@ -233,7 +233,8 @@ def _check(name: str, factory: Callable[..., Any], params: Mapping[str, Any]) ->
     known = _known(factory, params)
     for param in params:
         if param not in known:
-            raise UnknownParam(param, _unknown(name, param, tuple(inspect.signature(factory).parameters)))
+            accepted = tuple(inspect.signature(factory).parameters)
+            raise UnknownParam(param, _unknown(name, param, accepted), accepted)
 
 
 def _name_of(factory: Callable[..., Any]) -> str:

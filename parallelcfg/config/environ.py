@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 __all__ = [
     "CONFIG",
@@ -26,6 +26,7 @@ __all__ = [
     "is_set",
     "names_exactly",
     "read",
+    "spelt_in_table",
     "variable_name",
     "wrong_switches",
 ]
@@ -99,7 +100,7 @@ def read(
     for name in environ:
         if not (name.startswith(PREFIX) or name in _ALIASES):
             continue
-        path = _ALIASES.get(name) or tuple(name.removeprefix(PREFIX).lower().split("__"))
+        path = _ALIASES.get(name) or _path(name)
         if path[0] in keys and (len(path) == 1 or path[0] in tables) and all(path):
             if environ[name]:
                 variables.append(Variable(name, environ[name], path))
@@ -129,6 +130,35 @@ def names_exactly(path: tuple[str, ...]) -> bool:
     (True, False)
     """
     return all(map(_EXACT.fullmatch, path))
+
+
+def spelt_in_table(variable: str, name: str, known: Iterable[str]) -> str:
+    """A hint for a name that no variable's name can say: the text of a variable above can.
+
+    Parameters
+    ----------
+    variable : str
+        The variable.
+    name : str
+        What it was taken to name.
+    known : iterable of str
+        What there is. A hint is due if one of these differs in nothing but capitals and hyphens.
+
+    Examples
+    --------
+    >>> spelt_in_table("PARALLEL_BACKENDS__MINE__MAXSIZE", "maxsize", ["maxSize"])
+    "say PARALLEL_BACKENDS__MINE='{maxSize = ...}': names of variables have no case and no hyphens"
+    """
+    path, plain = _path(variable), name.replace("-", "_")
+    meant = next((one for one in known if one.lower().replace("-", "_") == plain), None)
+    if meant is None or name not in path:
+        return ""
+    above = variable_name(path[: path.index(name)])
+    return f"say {above}='{{{meant} = ...}}': names of variables have no case and no hyphens"
+
+
+def _path(variable: str) -> tuple[str, ...]:
+    return tuple(variable.removeprefix(PREFIX).lower().split("__"))
 
 
 def is_set(environ: Mapping[str, str], name: str) -> bool:

@@ -191,16 +191,9 @@ def unknown_backends(layers: Iterable[Mapping[str, Sourced]], reader: Reader) ->
             message = (
                 f"{key} is for an unknown backend, so it is ignored; known are {', '.join(known_backends())}"
             )
-            notices.append(
-                problem(
-                    said.origin,
-                    message,
-                    key,
-                    reader,
-                    value=said.value,
-                    suggestion=suggest(name, known_backends()),
-                )
-            )
+            hint = environ.spelt_in_table(said.origin.variable or "", name, known_backends())
+            hint = hint or suggest(name, known_backends())
+            notices.append(problem(said.origin, message, key, reader, value=said.value, suggestion=hint))
     return notices
 
 

@@ -108,6 +108,29 @@ def test_validate_tells_of_a_backend_that_cannot_be_loaded(command, monkeypatch)
     assert "parallel.toml:2:1: backends.site.queue: backend 'site' can't be loaded" in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("backend", "variable", "instead", "text"),
+    [
+        ("MyCluster", "BACKENDS__MYCLUSTER__MAXSIZE", "BACKENDS", "{MyCluster = {maxSize = 5}}"),
+        ("my-cluster", "BACKENDS__MY_CLUSTER__MAXSIZE", "BACKENDS", "{my-cluster = {maxSize = 5}}"),
+        ("low", "BACKENDS__LOW__MAXSIZE", "BACKENDS__LOW", "{maxSize = 5}"),
+    ],
+)
+def test_what_no_name_of_a_variable_can_say_is_told_with_what_can(
+    command, monkeypatch, backend, variable, instead, text
+):
+    def factory(maxSize=3):  # noqa: N803 - a name with capitals
+        raise AssertionError("nobody runs anything")
+
+    monkeypatch.setitem(registry._registered, backend, factory)
+    command.environ[f"PARALLEL_{variable}"] = "5"
+    hint = f"(say PARALLEL_{instead}='{text.partition(' = ')[0]} = ...}}': names of variables have no case"
+    assert hint in command("validate").err
+    command.environ.clear()
+    command.environ[f"PARALLEL_{instead}"] = text
+    assert (command("validate").code, command("get", f"backends.{backend}.maxSize").out) == (0, "5\n")
+
+
 def test_a_variable_for_an_unknown_backend_is_told_with_its_value(command):
     command.environ["PARALLEL_BACKENDS__LOKEY__X"] = "a"
     command.environ["PARALLEL_BACKENDS__LUKY__X"] = "none"
