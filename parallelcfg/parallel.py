@@ -219,9 +219,9 @@ class Parallel(Generic[Shape]):
         return self._plan.config
 
     @property
-    def n_jobs(self) -> int | None:
-        """How many jobs were asked for; `effective_n_jobs` will run."""
-        return self._plan.config.n_jobs
+    def n_jobs(self) -> int:
+        """How many jobs were asked for, 1 where nobody did; `effective_n_jobs` will run."""
+        return self._plan.config.n_jobs or 1
 
     @property
     def backend_name(self) -> str:

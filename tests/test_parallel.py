@@ -101,6 +101,13 @@ def test_parameters_for_an_unknown_backend_are_a_warning(make):
         leaving.enter_context(make(backends={"lokey": {"x": 1}}))
 
 
+def test_the_jobs_that_were_asked_for_are_a_number_where_nobody_asked():
+    assert (Parallel().n_jobs, Parallel(n_jobs=-1).n_jobs, Parallel(n_jobs=None).n_jobs) == (1, -1, 1)
+    assert Parallel().config.n_jobs is None
+    with parallel_config(n_jobs=3):
+        assert Parallel().n_jobs == 3
+
+
 def test_settings_can_not_be_changed_afterwards():
     parallel = Parallel(n_jobs=2)
     with pytest.raises(AttributeError):
