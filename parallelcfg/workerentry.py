@@ -93,6 +93,8 @@ def _begin() -> int:
             resource_tracker._resource_tracker._fd = surroundings.get("mp_tracker_fd")  # type: ignore[attr-defined]
             spawn.prepare(surroundings)
             own = pickle.load(pipe)
+        except (EOFError, pickle.UnpicklingError):  # cut short: whoever started this is gone
+            return 1
         finally:
             del here._inheriting  # type: ignore[attr-defined]
     return own._bootstrap()  # type: ignore[no-any-return]

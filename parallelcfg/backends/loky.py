@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.backends.base import Traits
@@ -90,14 +93,40 @@ class LokyBackend:
         )
 
     def _make(self, n_jobs: int, env: dict[str, str], setup: bytes) -> Pool:
-        def spawn(connection: Connection, seat: Seat) -> BaseProcess:
-            from loky.backend import resource_tracker
+        _import_loky()
+        from loky.backend import resource_tracker
 
+        def spawn(connection: Connection, seat: Seat) -> BaseProcess:
             start_helpers("spawn")
             resource_tracker.ensure_running()
             return _process((connection, Birth.here(seat, {}, setup)), env)
 
         return process_pool(n_jobs, spawn, self._recycling, self._timeout)
+
+
+def _import_loky() -> None:
+    """Import what takes a while, so that Ctrl-C is neither lost in it nor ends the program with another code.
+
+    In the thread that is interrupted, somebody's ``except`` may swallow it. Where another thread still
+    imports as the program ends, CPython forgets that it was interrupted (``exec`` in `namedtuple` resets what
+    it took down), and shells go on with their loops.
+    """
+    if "loky" in sys.modules:
+        return
+    done = threading.Event()  # whose wait, unlike `Thread.join`, can be taken up again after an interrupt
+
+    def load() -> None:
+        try:
+            with suppress(ImportError):  # whoever asks for it next is told
+                import_module("loky")
+        finally:
+            done.set()
+
+    threading.Thread(target=load, name="parallelcfg-import", daemon=True).start()
+    try:
+        done.wait()
+    finally:
+        done.wait()
 
 
 def _process(args: tuple[Connection, Birth], env: dict[str, str]) -> BaseProcess:

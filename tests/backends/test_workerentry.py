@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -88,3 +89,14 @@ print(Parallel(2)([delayed(abs)(-1)] * 2))
         cwd=tmp_path,
     )
     assert (done.stdout, done.stderr) == ("[1, 1]\n", "")
+
+
+@pytest.mark.parametrize("written", [b"", pickle.dumps({"name": "worker"})[:-3]])
+def test_a_process_whose_parent_died_before_it_began_says_nothing(written):
+    reading, writing = os.pipe()
+    os.write(writing, written)
+    os.close(writing)
+    command = [sys.executable, "-m", "parallelcfg.workerentry", "--pipe", str(reading)]
+    done = subprocess.run(command, pass_fds=[reading], capture_output=True, text=True, check=False)
+    os.close(reading)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
