@@ -17,6 +17,7 @@ from typing import Any
 from typing_extensions import Unpack, assert_type
 from parallelcfg import UNSET, Parallel, TaskError, delayed, parallel_config, set_config
 from parallelcfg.backends.custom import ThreadingBackend
+from parallelcfg.config.settings import ParallelSettings
 from parallelcfg.typing import AsList, AsStreamWithErrors, Options, Unset
 
 def text(x: int) -> str:
@@ -56,6 +57,7 @@ with parallel_config(temp_folder=Path("scratch")):
     of_any_shape(Parallel(temp_folder=Path("scratch"), trace=Path("run.json")))
 
 set_config(n_jobs=2, backend="threading", temp_folder=None, on_error="return").reset()
+ParallelSettings(retries=2, backends={"loky": {"idle_worker_timeout": 3}})
 
 class Own(ThreadingBackend):
     def configure(self, n_jobs: int = 1, parallel: Any = None, **backend_kwargs: Any) -> int:

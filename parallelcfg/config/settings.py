@@ -189,53 +189,58 @@ class ParallelSettings(BaseSettings):
         defer_build=True,  # most programs never build the model, they use its fields through `keys`
     )
 
+    # Defaults by keyword: without pydantic's plugin, type checkers see no others
     backend: Backend | None = Field(
-        None,
+        default=None,
         description="who runs the tasks; none means loky, or threading where multiprocessing is missing",
     )
     n_jobs: Jobs | None = Field(
-        None, description="concurrent jobs: -1 all CPUs, -2 all but one, ...; none means 1"
+        default=None, description="concurrent jobs: -1 all CPUs, -2 all but one, ...; none means 1"
     )
     verbose: Natural = Field(
-        0, description="progress messages; more than 10 reports every batch, from 50 on stdout"
+        default=0, description="progress messages; more than 10 reports every batch, from 50 on stdout"
     )
     temp_folder: Path | None = Field(
-        None,
+        default=None,
         description="arena for large arrays; ~ and $VAR expand, relative to the file that says it; "
         "none means /dev/shm where it has room, else the system's temporary folder",
     )
     max_nbytes: Size | None = Field(
-        1024**2, description="size from which arrays go through the arena; none turns it off"
+        default=1024**2, description="size from which arrays go through the arena; none turns it off"
     )
-    mmap_mode: Literal["r", "r+", "w+", "c"] | None = Field("r", description="how tasks see such arrays")
+    mmap_mode: Literal["r", "r+", "w+", "c"] | None = Field(
+        default="r", description="how tasks see such arrays"
+    )
     prefer: Literal["processes", "threads"] | None = Field(
-        None, description="soft hint, ignored where backend is set"
+        default=None, description="soft hint, ignored where backend is set"
     )
     require: Literal["sharedmem"] | None = Field(
-        None, description='hard constraint; contradicts prefer="processes"'
+        default=None, description='hard constraint; contradicts prefer="processes"'
     )
     inner_max_num_threads: Threads | None = Field(
-        None,
+        default=None,
         description="threads of BLAS, OpenMP, ... inside a worker; none means its share of the CPUs",
     )
     return_as: Literal["list", "generator", "generator_unordered"] = Field(
-        "list", description="shape of the result"
+        default="list", description="shape of the result"
     )
     timeout: Seconds | None = Field(
-        None, description="longest time for one task, counted from its start on the worker"
+        default=None, description="longest time for one task, counted from its start on the worker"
     )
-    deadline: Seconds | None = Field(None, description="longest time for the whole call")
+    deadline: Seconds | None = Field(default=None, description="longest time for the whole call")
     pre_dispatch: Literal["all"] | Positive | Arithmetic = Field(
-        "2 * n_jobs", description="batches taken from the iterator ahead of the workers"
+        default="2 * n_jobs", description="batches taken from the iterator ahead of the workers"
     )
-    batch_size: Literal["auto"] | Positive = Field("auto", description="tasks per dispatch")
+    batch_size: Literal["auto"] | Positive = Field(default="auto", description="tasks per dispatch")
     max_pending_results: Positive | None = Field(
-        None, description="unread results after which a generator stops dispatching"
+        default=None, description="unread results after which a generator stops dispatching"
     )
     on_error: Literal["raise", "return"] = Field(
-        "raise", description='with "return" a failed task yields a TaskError in its place'
+        default="raise", description='with "return" a failed task yields a TaskError in its place'
     )
-    retries: Natural = Field(0, description="more attempts for a task that failed or whose worker died")
+    retries: Natural = Field(
+        default=0, description="more attempts for a task that failed or whose worker died"
+    )
     progress: bool | Literal["tqdm", "log"] | Display = Field(
         default=False, description="progress display, counted in tasks; in code also a callable"
     )
@@ -247,12 +252,12 @@ class ParallelSettings(BaseSettings):
         default=False,
         description="log records of workers reach the parent's handlers (not from dask and ray)",
     )
-    seed: Natural | None = Field(None, description="root of every task's own random stream")
+    seed: Natural | None = Field(default=None, description="root of every task's own random stream")
     trace: Path | None = Field(
-        None, description="Chrome trace of every run of the process; a path like temp_folder"
+        default=None, description="Chrome trace of every run of the process; a path like temp_folder"
     )
     max_jobs: Positive | None = Field(
-        None, description="ceiling on n_jobs; the lowest one of all layers wins"
+        default=None, description="ceiling on n_jobs; the lowest one of all layers wins"
     )
     backends: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
