@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from parallelcfg.errors import TaskError
     from parallelcfg.report import Report
     from parallelcfg.task import Task
-    from parallelcfg.typing import AsList, AsListWithErrors, AsStream, AsStreamWithErrors, Options
+    from parallelcfg.typing import AnyShape, AsList, AsListWithErrors, AsStream, AsStreamWithErrors, Options
 
     _Streams = Literal["generator", "generator_unordered"]
 
@@ -159,7 +159,7 @@ class Parallel(Generic[Shape]):
     ) -> None: ...
     @overload
     def __init__(
-        self: Parallel[Any],
+        self: Parallel[AnyShape],
         n_jobs: int | Unset | None = ...,
         backend: object = ...,
         return_as: str | Unset = ...,
@@ -251,6 +251,8 @@ class Parallel(Generic[Shape]):
     def __call__(
         self: Parallel[AsStreamWithErrors], iterable: Iterable[Task[T]]
     ) -> Generator[T | TaskError, None, None]: ...
+    @overload
+    def __call__(self: Parallel[AnyShape], iterable: Iterable[Task[T]]) -> Any: ...
 
     def __call__(self, iterable: Iterable[Any]) -> Any:
         """Run the tasks.

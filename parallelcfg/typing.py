@@ -24,7 +24,20 @@ if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
     from os import PathLike
 
-__all__ = ["AsList", "AsListWithErrors", "AsStream", "AsStreamWithErrors", "Keys", "Options", "Unset"]
+__all__ = [
+    "AnyShape",
+    "AsList",
+    "AsListWithErrors",
+    "AsStream",
+    "AsStreamWithErrors",
+    "Keys",
+    "Options",
+    "Unset",
+]
+
+
+class AnyShape:
+    """``Parallel[AnyShape]``, whose ``return_as`` or ``on_error`` is any text: calls return ``Any``."""
 
 
 class AsList:

@@ -36,6 +36,9 @@ streaming = Parallel(2, "loky", "generator", on_error="return")
 assert_type(streaming([delayed(text)(1)]), Generator[str | TaskError, None, None])
 
 def passed_on(shape: str, **options: Any) -> Any:
+    assert_type(Parallel(on_error=shape)([delayed(text)(1)]), Any)
+    with Parallel(return_as=shape, **options) as unknown:
+        assert_type(unknown([delayed(text)(1)]), Any)
     return Parallel(return_as=shape, **options)([delayed(text)(1)])
 
 def keywords_passed_on(n_jobs: int | None, **options: Unpack[Options]) -> list[str]:
