@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import ChainMap
 from contextlib import ExitStack
 
 import joblib
@@ -20,6 +21,7 @@ from parallelcfg import (
     SubstitutionWarning,
     delayed,
     effective_n_jobs,
+    get_config,
     parallel_config,
 )
 from parallelcfg.backends.select import Surroundings, select
@@ -280,6 +282,14 @@ def test_a_call_may_say_the_tables_of_backends():
         Parallel(backends=3)
     with pytest.raises(ConfigError, match="idle_worker_timeout"):
         Parallel(backend="loky", backends={"loky": {"idle_worker_timout": 7}})
+
+
+def test_the_tables_of_backends_may_be_any_mappings():
+    config = get_config(backends={"loky": {"idle_worker_timeout": 5, "env": {"A": "1"}}})
+    for tables in (config.backends, ChainMap({}, {"loky": config.backends["loky"]})):
+        assert Parallel(backends=tables).config.backends == config.backends
+        with parallel_config(backends=tables):
+            assert get_config().backends == config.backends
 
 
 def test_a_setting_that_is_asked_for_as_of_joblibs_objects_is_told_where_it_is():

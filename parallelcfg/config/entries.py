@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from parallelcfg.config import spelling
@@ -142,12 +143,13 @@ def _leaves(entry: Entry, key: Key) -> list[tuple[tuple[str, ...], object]]:
         value = spelling.from_untyped_text(value)
     for name in reversed(entry.path[1:]):
         value = {name: value}
-    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+    if not isinstance(value, Mapping) or not all(isinstance(table, Mapping) for table in value.values()):
         raise ValueError(f"expected {'a table of its parameters' if entry.path[1:] else key.expected}")
     in_code = entry.origin.layer in _IN_CODE
+    tables = {name: dict(table) for name, table in value.items()}  # `Config.backends` has no dicts
     return [
         (path, leaf if in_code else spelling.from_toml(leaf, nullable=True))
-        for path, leaf in flatten(value, (key.name,))
+        for path, leaf in flatten(tables, (key.name,))
     ]
 
 
