@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsInt
 
 from parallelcfg.backends.base import Traits
 from parallelcfg.backends.hooks import HookSession
@@ -105,11 +105,11 @@ class AdaptedBackend:
             config.return_as != "list",
             options,
         )
-        workers = backend.configure(n_jobs=asked, parallel=info, **options)
-        if workers is None:
-            kind = type(backend).__name__  # type: ignore[unreachable]  # not every backend has types
-            raise TypeError(f"{kind}.configure() returned None; expected the number of workers")
-        return workers
+        workers: Any = backend.configure(n_jobs=asked, parallel=info, **options)
+        if not isinstance(workers, SupportsInt):
+            kind = type(backend).__name__
+            raise TypeError(f"{kind}.configure() returned {workers!r}; expected the number of workers")
+        return int(workers)
 
     def _completed(self, backend: ParallelBackendBase, count: int, seconds: float) -> None:
         backend.batch_completed(count, seconds)

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILT_IN",
+    "NoBackend",
     "check_params",
     "default_backend",
     "is_built_in",
     "known_backends",
     "known_params",
     "make_backend",
+    "means_backend",
     "register_parallel_backend",
 ]
 
@@ -43,6 +45,10 @@ BUILT_IN = {
 }
 _registered: dict[str, Callable[..., Any]] = {}
 _default = "loky"
+
+
+class NoBackend(TypeError):
+    """What was named makes no backend, or is one that takes no parameters."""
 
 
 def register_parallel_backend(name: str, factory: Callable[..., Any], make_default: bool = False) -> None:
@@ -102,8 +108,10 @@ def make_backend(spec: object, params: Mapping[str, Any]) -> Backend:
     ------
     ConfigError
         If the name is not known; the message lists the known ones.
-    TypeError
+    UnknownParam
         If the backend has no such parameter; the message lists those it has.
+    NoBackend
+        If a factory makes none, or if there are parameters for an instance.
     """
     if isinstance(spec, str):
         if is_built_in(spec):  # known to have the protocol: asking costs 10 us
@@ -112,15 +120,16 @@ def make_backend(spec: object, params: Mapping[str, Any]) -> Backend:
     if isinstance(spec, type) or not _is_backend(spec):
         if _is_context(spec):
             return _native(_call("multiprocessing", _factory("multiprocessing"), {"context": spec, **params}))
-        if callable(spec):
-            return _native(_call(_name_of(spec), spec, params))
-        raise ConfigError(
-            f"backend={spec!r} is no backend: expected a name ({', '.join(known_backends())}), an instance, "
-            "a factory or a multiprocessing context"
-        )
+        assert callable(spec)  # see `means_backend`
+        return _native(_call(_name_of(spec), spec, params))
     if params:
-        raise TypeError(f"backend is an instance already, so it takes no {', '.join(map(repr, params))}")
+        raise NoBackend(f"backend is an instance already, so it takes no {', '.join(map(repr, params))}")
     return _native(spec)
+
+
+def means_backend(spec: object) -> bool:
+    """Whether an object can be a value of the key ``backend``: a backend, a factory, or a context."""
+    return callable(spec) or _is_backend(spec) or _is_context(spec)
 
 
 def is_built_in(spec: object) -> bool:
@@ -150,7 +159,7 @@ def _loaded(point: Any) -> Callable[..., Any]:
             f"backend {point.name!r} can't be loaded from its entry point {point.value}: {reason}"
         ) from error
     if not callable(factory):
-        raise TypeError(
+        raise NoBackend(
             f"the entry point {point.value} of backend {point.name!r} is {factory!r}: not callable"
         )
     return factory  # type: ignore[no-any-return]  # whatever it takes
@@ -272,7 +281,7 @@ def _native(made: object, name: str | None = None) -> Backend:
         return adapt(made, name)
     if isinstance(made, Backend):
         return made
-    raise TypeError(
+    raise NoBackend(
         f"the factory of backend {name or type(made).__name__!r} returned {made!r}; "
         "expected a ParallelBackendBase or an object with name, traits, effective_n_jobs and open"
     )

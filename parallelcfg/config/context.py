@@ -272,7 +272,7 @@ def explain(key: str, config: object = None) -> Explanation:
     ConfigError
         There is no such key.
     TypeError
-        ``config`` is neither a `Config` nor has one.
+        ``key`` is no text, or ``config`` is neither a `Config` nor has one.
 
     Examples
     --------
@@ -282,6 +282,8 @@ def explain(key: str, config: object = None) -> Explanation:
     """
     from parallelcfg.config.explanation import explain_key
 
+    if not isinstance(key, str):
+        raise TypeError(f"explain() takes the name of a key as text, got {key!r}")
     chosen = get_config() if config is None else getattr(config, "config", config)
     if not isinstance(chosen, Config):
         raise TypeError(f"explain() takes a Config or a Parallel, got {config!r}")

@@ -7,6 +7,7 @@ right, or somebody asks what a key means.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, time
 from functools import cached_property
 from types import MappingProxyType, NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["FIELDS", "Field"]
 
 _OPEN = ConfigDict(strict=True, arbitrary_types_allowed=True)
+_PLAIN_DATA = (bool, int, float, bytes, list, tuple, dict, set, date, time)
 
 
 class Field:
@@ -81,7 +83,8 @@ class Field:
             own: list[ValueError] = [
                 one["ctx"]["error"] for one in error.errors() if one["type"] == "value_error"
             ]
-            # A text of ours is about a value of the right type, so it says more than the list of types.
+            # A text of ours is about a value of the right type, or about an object, which has none to go by:
+            # it says more than the list of types.
             told = own[0] if own and self._accepts_type(value) else ValueError(f"expected {self.expected}")
             raise told from None
 
@@ -91,7 +94,7 @@ class Field:
         return spell(value) if spell is not None and isinstance(value, int) else value
 
     def _accepts_type(self, value: object) -> bool:
-        return type(value) in {scalar for one in self._alternatives for scalar in one.scalars}
+        return type(value) in self.scalars or not isinstance(value, _PLAIN_DATA)
 
     @cached_property
     def scalars(self) -> frozenset[type]:

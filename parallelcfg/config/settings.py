@@ -8,7 +8,6 @@ Schema, ``parallel.toml.example``, the tables of the documentation and the comma
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, time
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -100,18 +99,16 @@ def _arithmetic(value: str) -> str:
 
 
 def _backend(value: object) -> object:
-    """Check a name against the known backends; an object other than plain data is left to the engine."""
-    if isinstance(value, str):
-        from parallelcfg.backends.registry import known_backends
+    """Check a name against the known backends; of an object, whether it can be one or make one."""
+    from parallelcfg.backends.registry import known_backends, means_backend
 
+    if isinstance(value, str):
         known = known_backends()
         if value not in known:
             near = suggest(value, known)
             raise NotHere(f"unknown backend{f', {near}' if near else ';'} known are {', '.join(known)}")
-    elif value is not None and isinstance(
-        value, (bool, int, float, bytes, list, tuple, dict, set, date, time)
-    ):
-        raise ValueError(f"expected {_BACKEND.text}")
+    elif value is not None and not means_backend(value):
+        raise ValueError(f"expected {_BACKEND.text}, an instance, a factory or a context of multiprocessing")
     return value
 
 

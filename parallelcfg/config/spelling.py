@@ -137,6 +137,8 @@ def from_code(value: object, scalars: AbstractSet[type]) -> object:
     kind = type(value)
     if kind in _EXACT and not (kind is float and int in scalars):
         return value
+    if kind.__module__ == "numpy" and kind.__name__ in {"bool", "bool_"}:
+        return bool(value)
     from numbers import Integral, Real  # numpy's, mostly
 
     if isinstance(value, Integral):  # no bool comes here

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from parallelcfg.backends.params import UnknownParam, WrongParam
-from parallelcfg.backends.registry import check_params, make_backend
+from parallelcfg.backends.registry import NoBackend, check_params, make_backend
 from parallelcfg.config.context import notify
 from parallelcfg.config.layers import split
 from parallelcfg.config.policy import locked
@@ -38,7 +38,7 @@ def made(config: Config, choice: Choice) -> Backend:
     ConfigError
         If a parameter has a value that it can't have.
     TypeError
-        If the backend has no such parameter.
+        If the backend has no such parameter, or what was named is none.
     BackendUnavailable
         If it can't be had here. All errors say who has asked.
     """
@@ -47,6 +47,8 @@ def made(config: Config, choice: Choice) -> Backend:
         return make_backend(choice.backend, _params(config, choice.backend, choice.substitution))
     except (UnknownParam, WrongParam) as error:
         raise error.placed(config, choice.backend) from None
+    except NoBackend as error:
+        raise TypeError(f"{error}{said_at(config, 'backend')}") from None
     except BackendUnavailable as error:
         error.add_place(said_at(config, "backend"))
         raise

@@ -165,12 +165,14 @@ class TestTheGuidesBackend:
         assert Parallel(-1, backend=backend)(delayed(abs)(-i) for i in range(3)) == [0, 1, 2]
         assert (backend.events[0], backend.parallel.n_jobs) == ("configure 8", 8)
 
-    def test_configure_that_does_not_say_how_many_workers_there_are_is_named(self):
+    @pytest.mark.parametrize("answer", [None, "2"])
+    def test_configure_that_does_not_say_how_many_workers_there_are_is_named(self, answer):
         class Silent(FuturesBackend):
             def configure(self, n_jobs=1, parallel=None, **backend_kwargs):
                 super().configure(n_jobs)
+                return answer
 
-        with pytest.raises(TypeError, match=r"Silent\.configure\(\) returned None"):
+        with pytest.raises(TypeError, match=rf"Silent\.configure\(\) returned {answer!r}"):
             Parallel(2, backend=Silent())([delayed(abs)(-1)])
 
     def test_max_jobs_is_a_ceiling(self):
@@ -842,3 +844,16 @@ def test_a_factory_that_makes_no_backend_is_named(monkeypatch):
     monkeypatch.setitem(registry._registered, "odd", dict)
     with pytest.raises(TypeError, match=r"the factory of backend 'odd' returned \{\}"):
         Parallel(n_jobs=2, backend="odd")
+
+
+@pytest.mark.parametrize(
+    ("backend", "params", "message"),
+    [
+        (int, {}, "the factory of backend 'int' returned 0; expected"),
+        (_Native(), {"jobs": 3}, "backend is an instance already, so it takes no 'jobs'"),
+    ],
+)
+def test_who_named_what_makes_no_backend_is_named(backend, params, message):
+    with parallel_config(backend=backend), pytest.raises(TypeError) as caught:
+        Parallel(n_jobs=2, **params)
+    assert re.fullmatch(rf"{re.escape(message)}.* \(.*test_custom\.py:\d+\)", str(caught.value))

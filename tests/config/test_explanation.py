@@ -98,6 +98,12 @@ def test_what_is_no_key_is_an_error_with_a_suggestion(world, key, message):
         explain(key)
 
 
+@pytest.mark.parametrize("key", [None, 3, b"n_jobs"])
+def test_what_is_no_text_is_no_key(world, key):
+    with pytest.raises(TypeError, match=f"takes the name of a key as text, got {key!r}"):
+        explain(key)
+
+
 def test_negative_jobs_say_what_they_come_to(world):
     from parallelcfg import cpu_count
 

@@ -343,6 +343,8 @@ def test_backends_that_are_objects_are_left_alone(world):
         ({"timeout": -1}, "timeout=-1: expected seconds > 0 or None"),
         ({"timeout": float("nan")}, "timeout=nan: expected seconds > 0 or None"),
         ({"timeout": True}, "timeout=True: expected seconds > 0 or None"),
+        ({"timeout": np.True_}, "expected seconds > 0 or None"),
+        ({"n_jobs": np.True_}, "expected an integer other than 0 or None"),
         ({"batch_size": 0}, "batch_size=0: expected 'auto' or an integer >= 1"),
         ({"pre_dispatch": 0}, "pre_dispatch=0: expected 'all', an integer >= 1 or arithmetic over n_jobs"),
         ({"pre_dispatch": "0 * n_jobs"}, "gives no task to dispatch, even with 64 jobs"),
@@ -355,6 +357,8 @@ def test_backends_that_are_objects_are_left_alone(world):
         ({"pre_dispatch": "1000000000 * n_jobs"}, "exceeds 1,000,000,000"),
         ({"backend": "lokey"}, "unknown backend, did you mean 'loky'? known are loky, threading"),
         ({"backend": 3}, "backend=3: expected the name of a backend or None"),
+        ({"backend": object()}, "expected the name of a backend, an instance, a factory or a context"),
+        ({"backend": np.array([1, 2])}, "backend=array([1, 2]): expected the name of a backend, an instance"),
         ({"strict": None}, "strict=None: expected True or False"),
         ({"progress": "bar"}, "expected True, False, 'tqdm' or 'log'"),
         ({"prefer": "processes", "require": "sharedmem"}, "contradicts require='sharedmem'"),
@@ -367,6 +371,17 @@ def test_a_wrong_value_is_named_with_its_place_and_what_was_expected(world, wron
     text = str(raised.value)
     assert message in text
     assert f"{__file__}:" in text
+
+
+def test_numpys_truth_is_pythons(world):
+    assert get_config(strict=np.True_, progress=np.False_) == get_config(strict=True, progress=False)
+
+
+def test_an_object_that_is_no_backend_is_refused_where_it_is_said(world):
+    for say in (set_config, parallel_config):
+        with pytest.raises(ConfigError, match=r"test_resolution\.py:\d+: backend=<object"):
+            say(backend=object())
+    assert get_config().backend is None
 
 
 def test_problems_of_code_and_of_layers_are_told_together(world):

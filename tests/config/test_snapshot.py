@@ -66,7 +66,11 @@ def test_objects_of_this_process_stay_behind(world):
     lock = threading.Lock()
     with parallel_config(progress=lambda event: lock, verbose=3):
         config = resolve_call(
-            {"backend": lock, "backends": {"dask": {"client": lock, "address": "x"}}, "progress": print},
+            {
+                "backend": lambda: lock,
+                "backends": {"dask": {"client": lock, "address": "x"}},
+                "progress": print,
+            },
             {"client": lock},
         )
     inherited = pickle.loads(pickle.dumps(config.for_tasks()))
