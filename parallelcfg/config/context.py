@@ -119,7 +119,8 @@ class parallel_config:  # noqa: N801 - joblib's name
     """Set the configuration of every `Parallel` in a ``with`` block, or from here until `unregister`.
 
     Holds for the current thread and asyncio task. The parameters are the keys of the configuration, see
-    docs/configuration.md; what is not passed stays as it was.
+    docs/configuration.md; what is not passed stays as it was. The object may be kept for any number of
+    ``with`` blocks, one after the other, inside of each other, and in any thread.
 
     Parameters
     ----------
@@ -187,7 +188,7 @@ class parallel_config:  # noqa: N801 - joblib's name
             process.really_said(values), backend_params, caller_origin("parallel_config")
         )
         self._layer.owner = ref(self)
-        state.push(self._layer)
+        state.push(self._layer)  # until the first block: it may never come
         if backend_params:
             try:
                 self._check_params(backend_params)
@@ -209,6 +210,8 @@ class parallel_config:  # noqa: N801 - joblib's name
             raise error.placed(config, chosen) from None
 
     def __enter__(self) -> Config:
+        state.remove(self._layer)
+        state.push(self._layer.again())
         try:
             return get_config()
         except BaseException:
@@ -222,7 +225,7 @@ class parallel_config:  # noqa: N801 - joblib's name
 
     def unregister(self) -> None:
         """End it. What was opened since stays in force; calling it again does nothing."""
-        state.remove(self._layer)
+        state.remove(state.latest(self))
 
 
 class parallel_backend(parallel_config):  # noqa: N801 - joblib's name

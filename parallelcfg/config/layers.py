@@ -42,6 +42,12 @@ class CodeLayer(dict[str, Sourced]):
         super().__init__(said)
         self.owner: ref[object] | None = None
 
+    def again(self) -> CodeLayer:
+        """The same once more, to be told from this one."""
+        layer = CodeLayer(self)
+        layer.owner = self.owner
+        return layer
+
     def below(self, top: Mapping[str, Sourced]) -> CodeLayer:
         """What to keep of it below another layer.
 

@@ -6,23 +6,21 @@ The ContextVar of the package. Standard library only: workers import this.
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from parallelcfg.config import policy, process
 from parallelcfg.errors import ConfigError, ConfigWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from parallelcfg.config.snapshot import Config, Scope, Sourced
-
-    Layer = Mapping[str, Sourced]
+    from parallelcfg.config.layers import CodeLayer
+    from parallelcfg.config.snapshot import Config, Scope
 
 __all__ = [
     "agreeing",
     "current_scope",
     "entered",
     "in_force",
+    "latest",
     "place_of",
     "push",
     "remove",
@@ -36,7 +34,7 @@ class _State:
 
     __slots__ = ("layers", "resolved", "scope")
 
-    def __init__(self, scope: Scope | None = None, layers: tuple[Layer, ...] = ()) -> None:
+    def __init__(self, scope: Scope | None = None, layers: tuple[CodeLayer, ...] = ()) -> None:
         self.scope, self.layers = scope, layers
         self.resolved: tuple[Config, Config] | None = None  # the base, and what the layers made of it
 
@@ -74,15 +72,21 @@ class entered:  # noqa: N801 - reads as what it does, in ``with entered(scope)``
         _state.reset(self._token)
 
 
-def push(layer: Layer) -> None:
+def push(layer: CodeLayer) -> None:
     """Put a checked layer on top of the current context's."""
     from parallelcfg.config.layers import stacked
 
     outer = _state.get(_OUTSIDE)
-    _state.set(_State(outer.scope, stacked(outer.layers, layer)))
+    _state.set(_State(outer.scope, cast("tuple[CodeLayer, ...]", stacked(outer.layers, layer))))
 
 
-def remove(layer: Layer) -> None:
+def latest(owner: object) -> CodeLayer | None:
+    """The uppermost layer of the current context that an object can take back."""
+    layers = reversed(_state.get(_OUTSIDE).layers)
+    return next((one for one in layers if one.owner is not None and one.owner() is owner), None)
+
+
+def remove(layer: CodeLayer | None) -> None:
     """Take a layer out of the current context, if it is there; those above it stay."""
     # Not by token: a notebook runs cells in contexts of their own, and a token is good for one only
     state = _state.get(_OUTSIDE)

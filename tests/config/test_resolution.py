@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import statistics
 import subprocess
 import sys
 import threading
 import timeit
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -239,6 +241,42 @@ def test_a_context_without_with_holds_until_unregister(world):
     inner.unregister()
     inner.unregister()
     assert get_config().verbose == 0
+
+
+def test_a_kept_context_holds_in_every_block(world):
+    kept = parallel_config(n_jobs=2)
+    assert get_config().n_jobs == 2
+    for _ in range(2):
+        with kept as config:
+            assert config.n_jobs == get_config().n_jobs == 2
+        assert get_config().n_jobs is None
+    with parallel_config(n_jobs=3), kept:
+        assert get_config().n_jobs == 2
+
+
+def test_a_kept_context_holds_to_the_end_of_each_nested_block(world):
+    kept = parallel_config(n_jobs=2)
+    with kept, parallel_config(n_jobs=3):
+        with kept:
+            assert get_config().n_jobs == 2
+        assert get_config().n_jobs == 3
+        kept.unregister()
+        kept.unregister()
+    assert get_config().n_jobs is None
+
+
+def test_a_kept_context_holds_in_blocks_of_other_threads_and_copies_of_this_context(world):
+    def work():
+        with kept:
+            return get_config().n_jobs
+
+    kept = parallel_config(n_jobs=2)
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(work).result() == 2
+        assert thread.submit(get_config).result().n_jobs is None
+    assert [contextvars.copy_context().run(work) for _ in range(2)] == [2, 2]
+    kept.unregister()
+    assert get_config().n_jobs is None
 
 
 def test_a_failed_context_leaves_nothing_behind(world):
