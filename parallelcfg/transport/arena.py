@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
+    "REMEDY",
     "Arena",
     "bases",
     "discard_all",
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the folders in it are private
+#: What helps where there is no room.
+REMEDY = "Set temp_folder (PARALLEL_TEMP_FOLDER) to a private folder with room"
 #: Where less is free, results need a second folder to fall back on.
 _PLENTY = 1 << 30
 
@@ -133,7 +136,7 @@ class Arena:
         if problems:
             self._problem = (
                 f"{nbytes:,} bytes of large data can't be put into {'; '.join(problems)}; {instead}. "
-                "Set temp_folder (PARALLEL_TEMP_FOLDER) to a private folder with room, or max_nbytes to None"
+                f"{REMEDY}, or max_nbytes to None"
             )
 
 

@@ -1,7 +1,9 @@
 """Full, small and forbidden folders: the next one is taken, with one warning, and nothing hangs or dies."""
 
 import errno
+import gc
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parallelcfg import Parallel, delayed, shared_array
+from parallelcfg import Parallel, delayed, parallel_config, shared_array
 from parallelcfg.errors import ConfigError, SharingWarning
 from parallelcfg.transport import arena, files, load
 
@@ -128,6 +130,31 @@ def test_whoever_named_a_folder_that_is_passed_over_is_named(tmp_path):
     parallel = Parallel(n_jobs=2, temp_folder=str(tmp_path / "file"), max_nbytes=100)
     with pytest.warns(SharingWarning, match=r"file \(.*test_room\.py:\d+\): Not a directory"):
         parallel([delayed(np.sum)(np.ones(1000))])
+
+
+def test_a_shared_array_that_is_elsewhere_than_asked_for_says_so(bases, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.warns(SharingWarning) as caught:
+        array = shared_array(1000, temp_folder=tmp_path / "file")
+    assert array.filename.startswith(str(bases[1]))
+    (warning,) = caught
+    assert warning.filename == __file__
+    assert re.match(
+        r"8,000 bytes .*file \(.*test_room\.py:\d+\): Not a directory; .*memory is used\. Set temp",
+        str(warning.message),
+    )
+    del array
+    with parallel_config(strict=True), pytest.raises(ConfigError, match="Not a directory"):
+        shared_array(1000, temp_folder=tmp_path / "file")
+    gc.collect()
+    assert list(bases[1].iterdir()) == []
+
+
+def test_a_shared_array_that_shared_memory_has_no_room_for_says_so(bases, free):
+    free["/memory"] = 7999
+    with pytest.warns(SharingWarning, match=r"memory: No space left on device; .*temporary is used"):
+        array = shared_array(1000)
+    assert array.filename.startswith(str(bases[2]))
 
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_file_leaves_no_part_of_it(bases, make_sharing, monkeypatch):

@@ -1,11 +1,16 @@
 """Arrays born in shared memory."""
 
 import gc
+import os
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import parallelcfg
+from parallelcfg.config.context import using_machine
+from parallelcfg.config.machine import Machine
 
 
 @pytest.fixture
@@ -128,6 +133,50 @@ def test_python_objects_are_refused(shared):
         shared(3, object)
 
 
-def test_no_room_is_an_error(shared):
-    with pytest.raises(OSError, match="no room for 8,000,000,000,000,000 bytes"):
+def test_no_room_is_an_error(shared, tmp_path):
+    with pytest.raises(OSError, match="no room for 8,000,000,000,000,000 bytes") as caught:
         shared(10**15)
+    said = rf"in {re.escape(str(tmp_path))} \(.*test_shared\.py:\d+\): No space left on device; .*Set temp_f"
+    assert re.search(said, str(caught.value))
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A made-up machine: what is said there, and `empty` besides."""
+    system, empty = tmp_path / "system", tmp_path / "empty"
+    system.mkdir()
+    empty.mkdir()
+    made = Machine({}, cwd=empty, home=tmp_path / "home", system_dir=system, user_dir=empty, uid=os.geteuid())
+    with using_machine(made):
+        yield made
+
+
+def test_a_relative_folder_is_that_of_the_moment(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    array = parallelcfg.shared_array(3, temp_folder="here")
+    monkeypatch.chdir("/")
+    assert len(list((tmp_path / "here").iterdir())) == 1
+    del array
+    gc.collect()
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [parallelcfg.share, lambda array, **key: parallelcfg.shared_array(3, **key)])
+def test_a_folder_is_spelt_as_in_the_configuration(machine, make, tmp_path):
+    with using_machine(replace(machine, environ={"JOB": "7"})):
+        array = make([1, 2, 3], temp_folder="~/scratch/$JOB")
+    assert array.filename.startswith(str(tmp_path / "home" / "scratch" / "7"))
+    assert make([1, 2, 3], temp_folder=tmp_path).filename.startswith(str(tmp_path))
+
+
+def test_it_is_in_the_configured_folder(machine, tmp_path):
+    with parallelcfg.parallel_config(temp_folder=tmp_path / "configured"):
+        assert parallelcfg.shared_array(3).filename.startswith(str(tmp_path / "configured"))
+        assert parallelcfg.share([1], temp_folder=tmp_path / "own").filename.startswith(str(tmp_path / "own"))
+
+
+def test_a_locked_folder_holds(machine, tmp_path):
+    (machine.system_dir / "parallel.toml").write_text(f"[locked]\ntemp_folder = '{tmp_path / 'locked'}'\n")
+    with pytest.warns(parallelcfg.ConfigWarning, match="is locked by"):
+        array = parallelcfg.shared_array(3, temp_folder=tmp_path / "own")
+    assert array.filename.startswith(str(tmp_path / "locked"))
