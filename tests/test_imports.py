@@ -1,21 +1,31 @@
-"""Imports run one way, start-up stays light, and workers import neither pydantic nor numpy by themselves."""
+"""Imports run one way, start-up stays light, and workers import neither pydantic nor numpy by themselves.
+
+What others import at the same time is not there yet.
+"""
 
 from __future__ import annotations
 
 import ast
+import pickle
+import posixpath
 import subprocess
 import sys
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 
 import parallelcfg
+from parallelcfg.backends.possible import is_daemon
+from parallelcfg.config.callers import notebook
+from parallelcfg.transport import parcels, pickling, store
+from parallelcfg.transport.culprit import culprit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(parallelcfg.__file__).parent
 
@@ -183,3 +193,26 @@ def test_the_front_door_imports_nothing_heavy(statement: str) -> None:
 
 def test_the_workers_module_imports_nothing_heavy() -> None:
     assert (HEAVY | {"asyncio", "email", "http"}) & imported_by("import parallelcfg.worker") == set()
+
+
+def beside() -> object:
+    return parcels.dumps(pickle.PickleBuffer(bytes(1 << 16))).buffers  # type: ignore[union-attr]  # it is large
+
+
+@pytest.mark.parametrize(
+    ("module", "ask", "answer"),
+    [
+        ("cloudpickle", lambda: pickling.needs_value(posixpath.basename), False),
+        ("numpy", lambda: culprit([1, lambda: 2]), None),
+        ("numpy", lambda: store.address(memoryview(b"1")), None),
+        ("numpy", beside, (bytes(1 << 16),)),
+        ("IPython.core.getipython", notebook, None),
+        ("multiprocessing.process", is_daemon, False),
+    ],
+)
+def test_what_another_thread_is_still_importing_is_not_there_yet(
+    module: str, ask: Callable[[], object], answer: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pickling.dumps(lambda: None)  # has whatever it needs itself
+    monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    assert ask() == answer

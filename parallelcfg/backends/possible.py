@@ -61,5 +61,5 @@ def _no_threads_at_all() -> str:
 
 def is_daemon() -> bool:
     """Whether this process is a daemon of `multiprocessing`, which may have no children."""
-    process = sys.modules.get("multiprocessing.process")
-    return process is not None and process.current_process().daemon
+    current_process = getattr(sys.modules.get("multiprocessing.process"), "current_process", None)
+    return current_process is not None and current_process().daemon

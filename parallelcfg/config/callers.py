@@ -43,8 +43,8 @@ def _cell(file: str) -> str:
 
 def notebook() -> Any:
     """The IPython shell that runs this program; None elsewhere."""
-    core = sys.modules.get("IPython.core.getipython")
-    return None if core is None else core.get_ipython()
+    get_ipython = getattr(sys.modules.get("IPython.core.getipython"), "get_ipython", None)
+    return None if get_ipython is None else get_ipython()
 
 
 def warn_caller(message: str, category: type[Warning]) -> None:

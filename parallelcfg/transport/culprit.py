@@ -78,10 +78,10 @@ class _NoArrays:
     """A store that loses arrays: they always can be pickled, and take their time."""
 
     def begin(self) -> tuple[Reducers, BufferCallback | None]:
-        numpy = sys.modules.get("numpy")
-        if numpy is None:
+        ndarray = getattr(sys.modules.get("numpy"), "ndarray", None)
+        if ndarray is None:
             return {}, None
-        return {numpy.ndarray: lambda array: NotImplemented if array.dtype.hasobject else (int, ())}, None
+        return {ndarray: lambda array: NotImplemented if array.dtype.hasobject else (int, ())}, None
 
 
 def _first_failing(parts: list[Part], deadline: float) -> Part | None:

@@ -98,7 +98,7 @@ class _Opaque:
 
     def begin(self) -> tuple[Reducers, BufferCallback | None]:
         reducers: dict[type, Callable[[Any], Any]] = {kind: lambda _: _ELSE for kind in self._kinds}
-        numpy = sys.modules.get("numpy")
-        if numpy is not None:
-            reducers[numpy.ndarray] = lambda array: NotImplemented if array.dtype.hasobject else _ELSE
+        ndarray = getattr(sys.modules.get("numpy"), "ndarray", None)
+        if ndarray is not None:
+            reducers[ndarray] = lambda array: NotImplemented if array.dtype.hasobject else _ELSE
         return reducers, lambda _: False

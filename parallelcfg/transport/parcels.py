@@ -88,8 +88,8 @@ def dumps(values: object) -> bytes | Bundle:
 
 def _portable(view: memoryview) -> Any:
     """A buffer as something that any pickler takes, and a good one does not copy."""
-    numpy = sys.modules.get("numpy")
-    return bytes(view) if numpy is None else numpy.frombuffer(view, "u1")
+    frombuffer = getattr(sys.modules.get("numpy"), "frombuffer", None)
+    return bytes(view) if frombuffer is None else frombuffer(view, "u1")
 
 
 class _Beside:

@@ -182,8 +182,8 @@ def needs_value(obj: Any) -> bool:
     module = getattr(obj, "__module__", None)
     if module is None or module in _MAIN or "<" in getattr(obj, "__qualname__", ""):
         return True
-    cloudpickle = sys.modules.get("cloudpickle")
-    registered = cloudpickle.list_registry_pickle_by_value() if cloudpickle else ()
+    registry = getattr(sys.modules.get("cloudpickle"), "list_registry_pickle_by_value", None)
+    registered = registry() if registry else ()  # none, too, while another thread is still importing it
     return any(module == name or module.startswith(name + ".") for name in registered)
 
 

@@ -105,8 +105,8 @@ def lasts(view: memoryview) -> bool:
 
 def address(view: memoryview) -> int | None:
     """Where a buffer is in memory; None without numpy, which alone can tell."""
-    numpy = sys.modules.get("numpy")
-    return None if numpy is None else int(numpy.frombuffer(view, "u1").__array_interface__["data"][0])
+    frombuffer = getattr(sys.modules.get("numpy"), "frombuffer", None)
+    return None if frombuffer is None else int(frombuffer(view, "u1").__array_interface__["data"][0])
 
 
 class FileStore:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from parallelcfg import Parallel, delayed
 from parallelcfg.core.gathering import columns
 from parallelcfg.core.tasks import Batch
 from parallelcfg.errors import TaskNotPicklable
-from parallelcfg.transport import load
+from parallelcfg.transport import load, pickling
 from parallelcfg.transport.common import Common
+from parallelcfg.transport.overlap import Held
 
 LARGE = 10_000
 
@@ -171,6 +174,16 @@ def test_a_class_that_travels_by_value_is_one_class_anyway(send):
     results, length = send([(same, (tables, Local()), {})])
     assert results == [True]
     assert length < 20_000
+
+
+def test_such_a_class_is_seen_while_another_thread_imports_numpy(monkeypatch):
+    class Local:
+        table = ([1],)
+
+    met = []
+    pickling.dumps(Local(), met=met)
+    monkeypatch.setitem(sys.modules, "numpy", ModuleType("numpy"))
+    assert Local.table[0] not in Held(Local(), *met).objects.values()
 
 
 def test_a_task_that_cannot_be_pickled_leaves_the_others_what_they_have_in_common(send):
