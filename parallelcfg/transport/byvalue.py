@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KINDS", "reduced"]
+__all__ = ["KINDS", "reduced", "with_slots"]
 
 
 def reduced(obj: Any) -> Any:
@@ -22,6 +22,15 @@ def reduced(obj: Any) -> Any:
         return _cached, (obj.__wrapped__, obj.cache_parameters())
     parts = _PARTS.get(type(obj))
     return NotImplemented if parts is None else (_named, (obj.__module__, type(obj), *parts(obj)))
+
+
+def with_slots(cls: type, reduced: Any) -> Any:
+    """How cloudpickle makes a class, with its slots: else instances have a dict that the caller's lack."""
+    slots = vars(cls).get("__slots__")
+    if slots is None or reduced is NotImplemented or reduced[0].__name__ != "_make_skeleton_class":
+        return reduced
+    make, (metaclass, name, bases, namespace, *rest), *state = reduced
+    return make, (metaclass, name, bases, {**namespace, "__slots__": slots}, *rest), *state
 
 
 def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:

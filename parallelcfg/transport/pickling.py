@@ -18,7 +18,7 @@ from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from parallelcfg.errors import TaskNotPicklable
-from parallelcfg.transport.byvalue import KINDS
+from parallelcfg.transport.byvalue import KINDS, with_slots
 from parallelcfg.transport.byvalue import reduced as by_value
 
 if TYPE_CHECKING:
@@ -229,6 +229,8 @@ def _cloud_pickler() -> type[pickle.Pickler]:
             reduced = NotImplemented if reduce is None else reduce(obj)
             if kind in KINDS and needs_value(obj):  # cloudpickle takes most of them by name
                 reduced = by_value(obj)
-            return super().reducer_override(obj) if reduced is NotImplemented else reduced
+            if reduced is NotImplemented:
+                reduced = super().reducer_override(obj)
+            return with_slots(obj, reduced) if issubclass(kind, type) else reduced
 
     return CloudPickler

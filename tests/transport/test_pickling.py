@@ -135,6 +135,38 @@ def test_instances_of_the_main_modules_classes_come_back_as_such():
     """)
 
 
+def test_instances_of_the_main_modules_classes_with_slots_come_back_as_such():
+    _run("""
+        import dataclasses, subprocess, sys, typing
+        from parallelcfg.transport import pickling, load
+
+        @dataclasses.dataclass(slots=True)
+        class Data:
+            x: int = 0
+        @dataclasses.dataclass(slots=True, frozen=True)
+        class Frozen:
+            x: int = 0
+        class Text:
+            __slots__ = "x"
+        class Private(typing.Generic[typing.TypeVar("T")]):
+            __slots__ = ("__x", "__weakref__")
+            x = property(lambda self: self.__x, lambda self, x: setattr(self, "_Private__x", x))
+        class Open(Text):
+            __slots__ = ("__dict__",)
+        code = "import sys; from parallelcfg.transport import load\\n" \\
+               "objects = load.loads(sys.stdin.buffer.read())\\n" \\
+               "for each in objects: object.__setattr__(each, 'x', 5)\\n" \\
+               "dicts = [hasattr(each, '__dict__') for each in objects]\\n" \\
+               "sys.stdout.buffer.write(load.dumps((objects, dicts), None))"
+        classes = [Data, Frozen, Text, Private, Open]
+        sent = pickling.dumps([each() for each in classes])
+        back = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True)
+        objects, dicts = pickling.loads(back.stdout)
+        assert [type(each) for each in objects] == classes and [each.x for each in objects] == [5] * 5
+        assert dicts == [hasattr(each, "__dict__") for each in objects] == [False] * 4 + [True]
+    """)
+
+
 @pytest.mark.parametrize(
     "make",
     [
