@@ -1,23 +1,34 @@
-"""What pickles as its name, whatever that means in a worker, and is neither a function nor a class.
+"""What cloudpickle takes by its name, whatever that means in a worker, or not at all, or not as it is.
 
-Functions with caches, and names for types: a script's own are met wherever its functions are annotated.
+Functions with caches, generic functions, and names for types: a script's own are met wherever its functions
+are annotated.
 """
 
 from __future__ import annotations
 
 import sys
 import typing
-from functools import lru_cache
+from functools import WRAPPER_ASSIGNMENTS, cached_property, lru_cache, singledispatch, singledispatchmethod
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KINDS", "reduced", "with_slots"]
+__all__ = ["DESCRIPTORS", "KINDS", "is_generic", "reduced", "with_slots"]
+
+
+def is_generic(obj: Any) -> bool:
+    """Whether this is what `functools.singledispatch` makes, itself and not a function that wraps it."""
+    return type(obj) is FunctionType and obj.__code__ is _GENERIC
 
 
 def reduced(obj: Any) -> Any:
-    """How one of `KINDS` is made anew; `NotImplemented` where cloudpickle knows."""
+    """How one of `KINDS`, or a generic function, is made anew; `NotImplemented` where cloudpickle knows."""
+    if is_generic(obj):
+        attributes = {name: getattr(obj, name) for name in WRAPPER_ASSIGNMENTS if hasattr(obj, name)}
+        attributes.update((name, value) for name, value in vars(obj).items() if name not in _GENERIC_OWN)
+        return _generic, (obj.__name__,), (attributes, dict(obj.registry)), None, None, _fill
     if type(obj) is _Cached:
         return _cached, (obj.__wrapped__, obj.cache_parameters())
     parts = _PARTS.get(type(obj))
@@ -31,6 +42,29 @@ def with_slots(cls: type, reduced: Any) -> Any:
         return reduced
     make, (metaclass, name, bases, namespace, *rest), *state = reduced
     return make, (metaclass, name, bases, {**namespace, "__slots__": slots}, *rest), *state
+
+
+def _generic(name: str) -> Any:
+    """A generic function that waits for its implementations: they may call it, so it comes first."""
+
+    def default(_: object) -> None: ...
+
+    default.__name__ = name
+    return singledispatch(default)
+
+
+def _fill(generic: Any, state: tuple[dict[str, Any], dict[type, Callable[..., Any]]]) -> None:
+    attributes, implementations = state
+    for name, value in attributes.items():
+        setattr(generic, name, value)
+    for kind, function in implementations.items():
+        generic.register(kind, function)
+
+
+def _descriptor(obj: Any) -> Any:
+    """How a descriptor is made anew, around no matter what at first, with a lock and a cache of its own."""
+    state = {name: value for name, value in vars(obj).items() if name not in _DESCRIPTORS_OWN}
+    return type(obj), (len,), state
 
 
 def _cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
@@ -53,6 +87,9 @@ def _parameters(spec: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 _Cached = type(lru_cache(len))
+_GENERIC = singledispatch(len).__code__  # type: ignore[attr-defined]  # it is a function
+_GENERIC_OWN = frozenset({"register", "dispatch", "registry", "_clear_cache"})
+_DESCRIPTORS_OWN = frozenset({"lock", "_method_cache"})
 
 #: Arguments that make the same again.
 _PARTS: dict[Any, Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]]] = {
@@ -64,6 +101,12 @@ _PARTS: dict[Any, Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]]] = {
         (alias.__name__, alias.__value__),
         {"type_params": alias.__type_params__},
     ),
+}
+
+#: What has no name; some versions of Python put into it what can't be pickled.
+DESCRIPTORS: dict[type, Callable[[Any], Any]] = {
+    cached_property: _descriptor,
+    singledispatchmethod: _descriptor,
 }
 
 KINDS = frozenset({_Cached, typing.TypeVar, *_PARTS})

@@ -12,6 +12,7 @@ from time import monotonic
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from parallelcfg.transport.byvalue import is_generic
 from parallelcfg.transport.pickling import PROTOCOL, pickle_with
 
 if TYPE_CHECKING:
@@ -124,6 +125,9 @@ def _iterate_parts(obj: Any) -> Iterator[Part]:
 
 
 def _parts_of_function(function: FunctionType) -> Iterator[Part]:
+    if is_generic(function):
+        yield from ((f".registry[{kind.__name__}]", value) for kind, value in function.registry.items())  # type: ignore[attr-defined]
+        return
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     # An empty cell is a name that is not bound yet; it equals a new one.
     yield from ((f".<closure>[{name!r}]", c.cell_contents) for name, c in cells if c != CellType())

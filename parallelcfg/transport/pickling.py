@@ -18,7 +18,7 @@ from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from parallelcfg.errors import TaskNotPicklable
-from parallelcfg.transport.byvalue import KINDS, with_slots
+from parallelcfg.transport.byvalue import DESCRIPTORS, KINDS, is_generic, with_slots
 from parallelcfg.transport.byvalue import reduced as by_value
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _dump(
 ) -> bytes:
     file = BytesIO()
     reducers, buffer_callback = ({}, None) if store is None else store.begin()
-    own = pickler(file, {**reducers, MethodType: _bound}, buffer_callback)
+    own = pickler(file, {**reducers, **DESCRIPTORS, MethodType: _bound}, buffer_callback)
     own.dump(obj)
     data = file.getvalue()
     if met is not None:
@@ -227,7 +227,7 @@ def _cloud_pickler() -> type[pickle.Pickler]:
                 return _code, (*self.dispatch_table[CodeType](obj), obj.co_filename)
             reduce = self._reducers.get(kind)
             reduced = NotImplemented if reduce is None else reduce(obj)
-            if kind in KINDS and needs_value(obj):  # cloudpickle takes most of them by name
+            if (kind in KINDS or is_generic(obj)) and needs_value(obj):
                 reduced = by_value(obj)
             if reduced is NotImplemented:
                 reduced = super().reducer_override(obj)

@@ -76,6 +76,89 @@ def test_cached_functions_of_the_main_module_travel_by_value():
     assert double.cache_info()[:3] == (1, 1, 5)
 
 
+def test_generic_functions_of_the_main_module_travel_by_value():
+    data = _run("""
+        import functools
+        from parallelcfg.transport import pickling
+
+        @functools.singledispatch
+        def size(x):
+            '''How large.'''
+            return "?"
+        size.unit = "mm"
+        @size.register
+        def _(x: list):
+            return [size(each) for each in x]
+        @size.register(int)
+        @size.register(float)
+        def _(x):
+            return x
+        class Own:
+            pass
+        size.register(Own, lambda own: "own")
+        def uses(x):
+            return size(x)
+        print(pickling.dumps([uses, size, Own()]).hex())
+    """)
+    uses, size, own = pickling.loads(bytes.fromhex(data))
+    assert uses([1, 2.0, "x", own, [3]]) == [1, 2.0, "?", "own", [3]]
+    assert uses.__globals__["size"] is size
+    size.register(str, len)
+    assert uses(["four"]) == [4]
+    assert (size.__name__, size.__module__, size.__doc__) == ("size", "__main__", "How large.")
+    assert (size.unit, size.__wrapped__([])) == ("mm", "?")
+    with pytest.raises(TypeError, match=r"^size requires at least 1"):
+        size()
+    again = pickling.loads(pickling.dumps(size))  # as a worker does that sends it back
+    assert again([1, "x"]) == [1, 1]
+
+
+def test_descriptors_of_functools_travel_with_classes_of_the_main_module():
+    data = _run("""
+        import functools
+        from parallelcfg.transport import pickling
+
+        class Model:
+            def __init__(self):
+                self.looks = 0
+            @functools.cached_property
+            def looked(self):
+                '''Once.'''
+                self.looks += 1
+                return Model
+            @functools.singledispatchmethod
+            def add(self, x):
+                return type(x)
+            @add.register
+            def _(self, x: int):
+                return self.looks + x
+            @functools.singledispatchmethod
+            @classmethod
+            def make(cls, x):
+                return cls
+        Model().add(1)  # some versions keep who has asked
+        print(pickling.dumps([Model(), Model.__dict__["looked"]]).hex())
+    """)
+    model, looked = pickling.loads(bytes.fromhex(data))
+    assert model.looked is model.looked is type(model)
+    assert (model.add(2), model.add("x"), model.make("x")) == (3, str, type(model))
+    assert type(model).looked is looked
+    assert looked.__doc__ == "Once."
+    assert pickling.loads(pickling.dumps(model)).add(1) == 2
+
+
+def test_a_generic_function_says_which_of_its_implementations_is_in_the_way():
+    @functools.singledispatch
+    def generic(x):
+        return x
+
+    @generic.register
+    def _(x: int, lock=LOCK):
+        return lock
+
+    assert culprit(generic, "f") == "f.registry[int].__defaults__[0]"
+
+
 NAMES_FOR_TYPES = {
     (3, 10): """
         T = typing.TypeVar("T", bound=int)
