@@ -250,7 +250,8 @@ def _read_orders(packed: bytes) -> tuple[Orders, Scope]:
         orders: Orders = pickle.loads(packed)
         _orders = found = packed, orders, _scope_of(seat or board, orders)
         if tell_parent is not None and found[1].habits is not None:
-            adopt(found[1].habits, tell_parent)
+            with entered(found[2]):  # as in `run_bytes`: categories of warnings may be unpacked
+                adopt(found[1].habits, tell_parent)
         for prepare in found[1].setup:
             prepare()
     return found[1:]  # not from the global: another thread may have put another call's orders there

@@ -10,7 +10,11 @@ import logging
 import re
 import sys
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from parallelcfg.errors import TaskNotPicklable
+from parallelcfg.transport.pickling import dumps, loads, needs_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,11 +23,15 @@ __all__ = ["Habits", "adopt", "catch_up", "habits", "replay"]
 
 
 class _Filter(NamedTuple):
-    """A filter of warnings, with the category by name: its module need not exist in a worker."""
+    """A filter of warnings, with the category by name: its module need not exist in a worker.
+
+    Where the name means something else there, as that of a class of ``__main__`` does, a pickle comes too.
+    """
 
     action: Any
     message: str
     category: tuple[str, str]
+    pickled: bytes | None
     module: str
     line: int
 
@@ -82,17 +90,24 @@ def catch_up() -> None:
 def _filter(filters: tuple[_Filter, ...]) -> None:
     _waiting.clear()
     warnings.resetwarnings()
-    for action, message, (module, name), where, line in filters:
-        if module not in sys.modules:
+    for action, message, (module, name), pickled, where, line in filters:
+        if pickled is None and module not in sys.modules:
             _waiting[module] = filters
             continue
-        category = getattr(sys.modules[module], name, None)
+        category = getattr(sys.modules[module], name, None) if pickled is None else _loaded(pickled)
         if category is None:
-            continue  # defined inside a function, or in the parent's __main__
+            continue  # defined inside a class, or of what can't be had here: no task can either
         if message or where:
             warnings.filterwarnings(action, message, category, where, line, append=True)
         else:
             warnings.simplefilter(action, category, line, append=True)
+
+
+def _loaded(pickled: bytes) -> Any:
+    """A category that travels by value, which is the class that tasks get; None where it can't be had."""
+    with suppress(Exception):
+        return loads(pickled)
+    return None
 
 
 def replay(record: dict[str, Any]) -> None:
@@ -138,9 +153,16 @@ def _plain(value: Any) -> Any:
 
 def _portable(entry: tuple[Any, ...]) -> _Filter:
     action, message, category, module, line = entry
-    return _Filter(
-        action, _pattern(message), (category.__module__, category.__qualname__), _pattern(module), line
-    )
+    name = category.__module__, category.__qualname__
+    return _Filter(action, _pattern(message), name, _pickled(category), _pattern(module), line)
+
+
+def _pickled(category: type) -> bytes | None:
+    """A category that travels by value; None where its name will do, or nothing."""
+    try:
+        return dumps(category, name=None) if needs_value(category) else None
+    except TaskNotPicklable:
+        return None
 
 
 def _pattern(pattern: re.Pattern[str] | str | None) -> str:

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import warnings
 
 import pytest
@@ -60,6 +61,26 @@ def test_filters_of_categories_that_a_worker_imports_later(backend, tmp_path, mo
     assert isinstance(
         second.exception, module.Odd | KeyError
     )  # KeyError: the other worker has not imported it
+
+
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_filters_of_categories_that_travel_by_value(backend):
+    class Own(UserWarning):
+        pass
+
+    class Stuck(UserWarning):
+        lock = threading.Lock()
+
+    run, tasks = Parallel(n_jobs=2, backend=backend), [delayed(warn)(Own, "own")] * 2
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        warnings.simplefilter("error")
+        warnings.simplefilter("error", Stuck)  # no task can have it
+        warnings.simplefilter("ignore", Own)
+        assert run(tasks) == [True, True]
+        warnings.simplefilter("error", Own)
+        with pytest.raises(Own, match="own"):
+            run(tasks)
 
 
 def log(number):
