@@ -134,12 +134,13 @@ def run_bytes(payload: tuple[int, bytes, Ticket | None, bytes, int, float | None
     orders, scope = _read_orders(packed_orders)
     load.expect(ticket)
     apply_limit(orders.threads or scope.cpus, explicit=orders.threads is not None)
-    with entered(scope):
+    with entered(scope._replace(unpacking=True)):
         try:  # inside the scope: unpacking imports the user's modules, which may hold loops of their own
             batch = Batch.of(*load.loads(packed))
         except BaseException as error:
             return _unreadable(error, count)
         catch_up()
+    with entered(scope):
         keep_freed()
         dumps = partial(load.dumps, ticket=ticket)
         return _pack(run(seat or board, batch_id, batch, orders, patience), dumps)
@@ -165,12 +166,14 @@ def run_apart(
     orders, _ = _read_orders(packed_orders)
     threads, explicit = orders.threads or cpus, orders.threads is not None
     scope = orders.scope._replace(cpus=cpus)
-    with entered(scope), limited(threads, explicit=explicit), limited_thread(threads, explicit=explicit):
-        try:
-            batch = Batch.of(*parcels.loads(parcel, contents))
-        except BaseException as error:
-            return _unreadable(error, count)
-        return _pack(run(LocalBoard(), batch_id, batch, orders, patience), parcels.dumps)
+    with limited(threads, explicit=explicit), limited_thread(threads, explicit=explicit):
+        with entered(scope._replace(unpacking=True)):
+            try:
+                batch = Batch.of(*parcels.loads(parcel, contents))
+            except BaseException as error:
+                return _unreadable(error, count)
+        with entered(scope):
+            return _pack(run(LocalBoard(), batch_id, batch, orders, patience), parcels.dumps)
 
 
 def _unreadable(error: BaseException, count: int) -> Reply | Lost:
@@ -250,7 +253,7 @@ def _read_orders(packed: bytes) -> tuple[Orders, Scope]:
         orders: Orders = pickle.loads(packed)
         _orders = found = packed, orders, _scope_of(seat or board, orders)
         if tell_parent is not None and found[1].habits is not None:
-            with entered(found[2]):  # as in `run_bytes`: categories of warnings may be unpacked
+            with entered(found[2]._replace(unpacking=True)):  # categories of warnings may be, too
                 adopt(found[1].habits, tell_parent)
         for prepare in found[1].setup:
             prepare()

@@ -256,6 +256,30 @@ def test_a_module_without_a_guard_does_not_multiply_its_workers(tmp_path):
     assert done.stdout == "['threading', 'threading']\n"
 
 
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("'loky'", "loky"),
+        ("'multiprocessing'", "multiprocessing"),
+        ("multiprocessing.get_context('spawn')", "multiprocessing"),
+    ],
+)
+def test_nor_does_one_that_asks_for_processes(said, name, tmp_path):
+    (tmp_path / "asking.py").write_text(
+        "import multiprocessing\n"
+        "from parallelcfg import Parallel, delayed\n"
+        f"loop = Parallel(n_jobs=2, backend={said})\n"
+        "planned = loop.backend_name\n"
+        "def inner():\n"
+        "    loop([])\n"
+        "    return planned, loop.backend_name\n"
+    )
+    code = "import asking; print(asking.loop([asking.delayed(asking.inner)()] * 2))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path)
+    assert done.stdout == f"{[('threading', name)] * 2}\n"
+
+
 def test_processes_nest_five_levels_deep_and_no_more():
     config = parallelcfg.get_config(backend="loky", n_jobs=2)
     assert select(config, Surroundings(depth=4)).backend == "loky"

@@ -33,6 +33,10 @@ def inside(depth, cpus=4):
     return entered(Scope(get_config().for_tasks(), depth, cpus))
 
 
+def get_depth_and_backend():
+    return context.current_scope().depth, Parallel(n_jobs=2, backend="loky").backend_name
+
+
 def found(parallel):
     """What will happen, and what the report says about it before anything has run."""
     said = [(one.key, one.asked, one.got) for one in parallel.report.substitutions]
@@ -50,6 +54,16 @@ def test_the_default_inside_of_tasks_is_no_surprise_but_reported():
     assert found(parallel) == ("threading", 2, [("backend", "loky", "threading")])
     (substitution,) = parallel.report.substitutions
     assert str(substitution) == "backend is threading in place of loky: the default inside a task is threads"
+
+
+def test_a_loop_of_a_module_that_a_worker_imports_gets_threads_until_its_task_begins():
+    with entered(Scope(get_config().for_tasks(), 1, 4, unpacking=True)):
+        parallel = Parallel(n_jobs=2, backend="loky", strict=True)
+        assert found(parallel) == ("threading", 2, [("backend", "loky", "threading")])
+        assert parallel(delayed(get_depth_and_backend)() for _ in range(2)) == [(2, "threading")] * 2
+    with inside(1):
+        parallel([])
+        assert parallel.backend_name == "loky"
 
 
 def test_a_number_that_deep_nesting_ignores_is_reported_and_refused_under_strict():

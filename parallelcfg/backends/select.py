@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from parallelcfg.config.snapshot import Config
 
 __all__ = [
-    "NEEDS_SHARED_MEMORY",
     "Choice",
     "Substitution",
     "Surroundings",
@@ -19,8 +18,7 @@ __all__ = [
     "in_processes",
     "jobs_of",
     "select",
-    "shared_memory",
-    "sharing_outranks",
+    "within_memory",
 ]
 
 _PROCESSES = frozenset({"loky", "multiprocessing"})
@@ -28,7 +26,8 @@ _PROCESSES = frozenset({"loky", "multiprocessing"})
 _DEEPEST = 5
 
 #: Why a backend had to make way.
-NEEDS_SHARED_MEMORY = "its tasks don't share the caller's memory, and require='sharedmem' asks for that"
+_NEEDS_SHARED_MEMORY = "its tasks don't share the caller's memory, and require='sharedmem' asks for that"
+_ON_IMPORT = "a worker imports the module of this loop, which would start workers that import it"
 
 
 class Surroundings(NamedTuple):
@@ -46,6 +45,8 @@ class Surroundings(NamedTuple):
         Whether this process is a daemon of `multiprocessing`, which may have no children.
     default : str
         The backend where nobody names one.
+    unpacking : bool
+        Whether a worker is unpacking a task, and imports the module that calls.
     """
 
     depth: int = 0
@@ -53,6 +54,7 @@ class Surroundings(NamedTuple):
     threads: str = ""
     daemon: bool = False
     default: str = "loky"
+    unpacking: bool = False
 
 
 class Substitution(NamedTuple):
@@ -124,9 +126,17 @@ def jobs_of(backend: Backend, config: Config, cpus: int) -> int:
     return n_jobs
 
 
-def shared_memory(surroundings: Surroundings) -> str:
-    """Who runs tasks that share the caller's memory."""
-    return "sequential" if surroundings.threads else "threading"
+def within_memory(backend: Backend, config: Config, surroundings: Surroundings) -> Substitution | None:
+    """Who takes the place of a backend, where its tasks must share the caller's memory and would not."""
+    if backend.traits.shares_memory:
+        return None
+    instead = "sequential" if surroundings.threads else "threading"
+    if config.require == "sharedmem":
+        explicit = not _sharing_outranks(config)
+        return Substitution("backend", backend.name, instead, _NEEDS_SHARED_MEMORY, explicit)
+    if surroundings.unpacking:
+        return Substitution("backend", backend.name, instead, _ON_IMPORT, explicit=False)
+    return None
 
 
 def select(config: Config, surroundings: Surroundings) -> Choice:
@@ -158,10 +168,10 @@ def select(config: Config, surroundings: Surroundings) -> Choice:
         rule = ", and ".join(reasons)
     if got == asked:
         return Choice(asked)
-    return Choice(got, Substitution("backend", asked, got, rule, explicit and not sharing_outranks(config)))
+    return Choice(got, Substitution("backend", asked, got, rule, explicit and not _sharing_outranks(config)))
 
 
-def sharing_outranks(config: Config) -> bool:
+def _sharing_outranks(config: Config) -> bool:
     """Whether shared memory is required in a higher layer than the one that names the backend.
 
     So do libraries that call ``Parallel(require="sharedmem")``; the variable or file with the backend meant
@@ -173,7 +183,7 @@ def sharing_outranks(config: Config) -> bool:
 def _instead(asked: str, config: Config, around: Surroundings, *, explicit: bool) -> tuple[str, str]:
     """What takes the place of worker processes, and why; the first rule that applies decides."""
     rules = (
-        (config.require == "sharedmem", "threading", NEEDS_SHARED_MEMORY),
+        (config.require == "sharedmem", "threading", _NEEDS_SHARED_MEMORY),
         (around.processes, "threading", around.processes),
         (around.daemon, "threading", "a daemon of multiprocessing may not start processes"),
         (not explicit and around.depth == 1, "threading", "the default inside a task is threads"),

@@ -245,9 +245,13 @@ class Scope(NamedTuple):
         CPU budget of the task: what ``n_jobs=-1`` and inner threads mean there.
     backend : str or None
         Who runs nested calls for which nobody names a backend; None: threads, below them nobody.
+    unpacking : bool
+        Whether the task is on its way into a worker still: what calls then is a module that is imported for
+        it.
     """
 
     config: Config
     depth: int
     cpus: int
     backend: str | None = None
+    unpacking: bool = False

@@ -10,15 +10,13 @@ from parallelcfg import worker
 from parallelcfg.backends.possible import is_daemon, no_processes, no_threads
 from parallelcfg.backends.registry import default_backend, is_built_in, make_backend
 from parallelcfg.backends.select import (
-    NEEDS_SHARED_MEMORY,
     Substitution,
     Surroundings,
     asked_backend,
     in_processes,
     jobs_of,
     select,
-    shared_memory,
-    sharing_outranks,
+    within_memory,
 )
 from parallelcfg.config.context import current_scope, get_config, notify
 from parallelcfg.config.cpus import cpu_count, split_budget
@@ -61,13 +59,13 @@ class Plan:
         How many jobs at the same time.
     cpus : int
         CPU budget of the caller, shared among the jobs.
-    depth : int
-        How many parallel calls surround this one.
+    around : Surroundings
+        Where the call is made.
     substitutions : tuple of Substitution
         Where this differs from what was asked for.
     """
 
-    __slots__ = ("_last", "backend", "config", "cpus", "depth", "n_jobs", "substitutions")
+    __slots__ = ("_last", "around", "backend", "config", "cpus", "n_jobs", "substitutions")
 
     def __init__(
         self,
@@ -75,16 +73,21 @@ class Plan:
         backend: Backend,
         n_jobs: int,
         cpus: int,
-        depth: int,
+        around: Surroundings,
         substitutions: tuple[Substitution, ...],
     ) -> None:
         self.config, self.backend, self.n_jobs, self.cpus = config, backend, n_jobs, cpus
-        self.depth, self.substitutions = depth, substitutions
+        self.around, self.substitutions = around, substitutions
         self._last: tuple[tuple[Any, ...], Orders, bytes] | None = None
 
     @property
     def possible(self) -> bool:
-        """Whether its workers can be had now: it may be older than a fork, or the program may be ending."""
+        """Whether its workers can be had now: it may be older than a fork, or the program may be ending.
+
+        What was planned while a module was imported for a task is not for the task itself.
+        """
+        if self.around.unpacking:
+            return False
         if in_processes(self.backend.name):
             return not (is_daemon() or no_processes())
         return self.backend.name != "threading" or not no_threads()
@@ -135,22 +138,19 @@ def make_plan(config: Config) -> Plan:
         If the backend has no such parameter.
     """
     __tracebackhide__ = True
-    scope = current_scope()
-    depth = worker.depth if scope is None else scope.depth
     cpus = cpu_count()
-    around = _surroundings(config, depth, _default_backend())
+    around = _surroundings(config)
     known = _remembered(config, around, cpus)
     if known is not None:
-        _announce(config, known.substitutions, depth)
+        _announce(config, known.substitutions, around.depth)
         return known
     choice = select(config, around)
     substitutions = [] if choice.substitution is None else [choice.substitution]
     backend = made(config, choice)
-    if config.require == "sharedmem" and not backend.traits.shares_memory:
-        instead = shared_memory(around)
-        explicit = not sharing_outranks(config)
-        substitutions.append(Substitution("backend", backend.name, instead, NEEDS_SHARED_MEMORY, explicit))
-        backend = make_backend(instead, {})
+    instead = within_memory(backend, config, around)
+    if instead is not None:
+        substitutions.append(instead)
+        backend = make_backend(instead.got, {})
     n_jobs = jobs_of(backend, config, cpus)
     wanted, clamped = clamp(config.n_jobs, cpus, config.max_jobs)
     if clamped:
@@ -162,8 +162,8 @@ def make_plan(config: Config) -> Plan:
         backend = make_backend("sequential", {})
     if config.timeout is not None and not backend.traits.times_tasks:
         substitutions.append(_no_timeout(config.timeout, backend))
-    plan = Plan(config, backend, n_jobs, cpus, depth, tuple(substitutions))
-    _announce(config, plan.substitutions, depth)
+    plan = Plan(config, backend, n_jobs, cpus, around, tuple(substitutions))
+    _announce(config, plan.substitutions, around.depth)
     stateless = choice.backend in _STATELESS and not config.backend_params and not callable(config.progress)
     if stateless and is_built_in(choice.backend):
         if len(_plans) >= _KEPT:
@@ -195,14 +195,16 @@ def _remembered(config: Config, around: Surroundings, cpus: int) -> Plan | None:
     return plan if same and plan is not None and plan.cpus == cpus else None
 
 
-def _surroundings(config: Config, depth: int, default: str) -> Surroundings:
+def _surroundings(config: Config) -> Surroundings:
+    scope, default = current_scope(), _default_backend()
     processes = in_processes(asked_backend(config, default))
     return Surroundings(
-        depth,
+        worker.depth if scope is None else scope.depth,
         no_processes() if processes else "",  # looked up only where it matters: it imports multiprocessing
         no_threads(),
         daemon=processes and is_daemon(),
         default=default,
+        unpacking=scope is not None and scope.unpacking,
     )
 
 
@@ -217,7 +219,8 @@ def _orders_for(
     stop = config.on_error == "raise" and config.retries == 0
     threads, timed = config.inner_max_num_threads, config.timeout is not None
     if around is not None:  # nothing runs beside it: nested calls have all CPUs, at the same depth
-        scope = Scope(_for_same_level(config, around), plan.depth, plan.cpus)
+        same = _for_same_level(config, around)
+        scope = Scope(same, plan.around.depth, plan.cpus, unpacking=plan.around.unpacking)
         return Orders(scope, (plan.cpus,), threads, stop, timed=timed, in_caller=True, stream=stream)
     budgets = split_budget(plan.cpus, plan.n_jobs)
     nested = plan.backend.name if plan.backend.traits.nests else None
@@ -225,7 +228,7 @@ def _orders_for(
     if not plan.backend.traits.shares_memory:  # the trace is this process's own; another would overwrite it
         sources = {key: said for key, said in inherited.sources.items() if key != "trace"}
         inherited = inherited._replace(trace=None, sources=MappingProxyType(sources))
-    scope = Scope(inherited, plan.depth + 1, budgets[-1], nested)
+    scope = Scope(inherited, plan.around.depth + 1, budgets[-1], nested, plan.around.unpacking)
     return Orders(scope, budgets, threads, stop, timed, stream=stream, setup=setup, habits=taken)
 
 
