@@ -10,6 +10,7 @@ import os
 import pickle
 import site
 import sys
+from contextlib import suppress
 from multiprocessing import process
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,19 @@ class LeanProcess(process.BaseProcess):
     def _Popen(process_obj: process.BaseProcess) -> Any:  # noqa: N802 - the standard library's name
         from loky.backend.popen_loky_posix import Popen
 
-        lean = type("Popen", (Popen,), {"__module__": __name__, "DupFd": _Inherited})
-        return lean(process_obj)
+        class LeanPopen(Popen):  # type: ignore[misc]  # loky has no type annotations
+            DupFd = _Inherited
+
+            def __init__(self, process_obj: process.BaseProcess) -> None:
+                # loky's own asks for streams that can be flushed, which daemons and GUI programs lack
+                for stream in (sys.stdout, sys.stderr):
+                    with suppress(AttributeError, ValueError, OSError):
+                        stream.flush()
+                self.returncode = None
+                self._fds: list[int] = []
+                self._launch(process_obj)
+
+        return LeanPopen(process_obj)
 
 
 class _Inherited:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from parallelcfg.backends.base import Traits
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ProcessesBackend", "packed_setup", "process_pool", "thread_variables"]
 
+_STDERR = 2
+
 
 def packed_setup(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> bytes:
     """The user's initializer as a worker receives it; also what tells pools with different ones apart."""
@@ -56,8 +59,10 @@ def process_pool(n_jobs: int, spawn: Spawn, recycling: Recycling, idle_timeout: 
     if getattr(current_process(), "_inheriting", False):  # the standard library's own sign
         # This process is about to be a worker, and for that imports the main module, which runs this call:
         # its parent says so, once
-        sys.stdout.flush()
+        with suppress(AttributeError, ValueError, OSError):  # there may be no output
+            sys.stdout.flush()
         os._exit(IMPORTING_MAIN)
+    _fill_standard_places()
     board = SharedBoard(n_jobs)
     return Pool(
         n_jobs,
@@ -65,6 +70,17 @@ def process_pool(n_jobs: int, spawn: Spawn, recycling: Recycling, idle_timeout: 
         board.running,
         idle_timeout,
     )
+
+
+def _fill_standard_places() -> None:
+    """Put the null device where the program has no input or output (``>&-``), as daemons have it.
+
+    What is opened for workers would get these numbers, and be their output: tasks would print into the board.
+    """
+    with suppress(OSError):  # where it can't be opened, nothing else is likely to be
+        while (fd := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+            os.set_inheritable(fd, True)
+        os.close(fd)
 
 
 class ProcessesBackend:
