@@ -44,13 +44,14 @@ _GRACE = 5.0
 class _Desk:
     """Where a thread of a pool gets its batches."""
 
-    __slots__ = ("inbox", "member", "ordinal", "thread")
+    __slots__ = ("inbox", "leaving", "member", "ordinal", "thread")
 
     def __init__(self, ordinal: int) -> None:
         self.ordinal = ordinal
         self.inbox: SimpleQueue[Assignment | None] = SimpleQueue()
         self.thread: threading.Thread
         self.member: Member | None = None  # made by the thread
+        self.leaving = False  # its thread only ends its member now
 
 
 class Pool:
@@ -196,7 +197,7 @@ class Pool:
             desk.thread.start()
         except RuntimeError as error:  # the system or the end of the interpreter allows no more
             self._vacant.append(desk.ordinal)
-            if not self._desks:
+            if all(other.leaving for other in self._desks):
                 raise WorkerLost(f"no worker could be had: {error}") from error
             return False
         self._desks.add(desk)
@@ -249,6 +250,7 @@ class Pool:
                     if desk in self._idle:  # else a batch is on its way
                         self._idle.remove(desk)
                         self._vacant.append(desk.ordinal)
+                        desk.leaving = True
                         return None
 
     def _take(self, desk: _Desk) -> Assignment | None:
