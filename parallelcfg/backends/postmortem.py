@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from parallelcfg.errors import WorkerLost
 from parallelcfg.workerprocess import IMPORTING_MAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["descendants", "how_it_ended", "likely_causes", "resident_memory"]
+__all__ = ["descendants", "fate", "how_it_ended", "likely_causes", "not_started", "resident_memory"]
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60  # version 1 says so by a very large number
+_CLOSED = "something closed its file descriptors, as code that makes a daemon does, or called os._exit"
 _PAGE = 4096 if sys.platform in {"win32", "emscripten"} else os.sysconf("SC_PAGE_SIZE")
+
+
+def not_started(error: Exception) -> WorkerLost:
+    """What to say where a worker can't be started: what the system refused, if that is behind the error."""
+    refused: BaseException | None = error
+    while refused is not None and not isinstance(refused, OSError):
+        refused = refused.__cause__ or refused.__context__
+    few = refused is not None and refused.errno in {errno.EMFILE, errno.ENFILE}
+    causes = "ulimit -n says how many files may be open at a time" if few else ""
+    lost = WorkerLost(f"no worker could be started: {refused or error}", causes)
+    lost.__cause__ = error
+    return lost
+
+
+def fate(exitcode: int | None, *, stayed: bool) -> tuple[str, str]:
+    """How a worker ended whose connection was closed, and what usually stands behind that.
+
+    Parameters
+    ----------
+    exitcode : int or None
+        As in `how_it_ended`.
+    stayed : bool
+        It did not end, and was killed for that.
+    """
+    if stayed:
+        return "closed its connection and did not end", _CLOSED
+    return how_it_ended(exitcode), likely_causes(exitcode)
 
 
 def how_it_ended(exitcode: int | None) -> str:
@@ -57,7 +87,8 @@ def likely_causes(exitcode: int | None) -> str:
             "backend='loky' and start_method='fork' do without"
         )
     if exitcode is None or exitcode >= 0:
-        return "something called os._exit, or its start failed: see its messages on stderr"
+        failed = "something called os._exit, or its start failed: see its messages on stderr"
+        return _CLOSED if exitcode == 0 else failed
     name = how_it_ended(exitcode).rpartition(" ")[2]
     if name in {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}:
         return "a crash in compiled code: its traceback is on stderr"

@@ -11,7 +11,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from parallelcfg.backends.postmortem import descendants, how_it_ended, likely_causes, resident_memory
+from parallelcfg.backends.postmortem import descendants, fate, not_started, resident_memory
 from parallelcfg.backends.whereabouts import staying_here
 from parallelcfg.core.outcome import Lost, Reply, ended
 from parallelcfg.errors import WorkerLost
@@ -108,7 +108,7 @@ class WorkerProcess:
                 if fresh:
                     self._start()
             except Exception as error:
-                return _not_started(error)
+                return Lost(not_started(error))
             if assignment.revoked and not begun:  # looked at after the start: before, nobody could be killed
                 return Lost(ended(), innocent=True)
             try:
@@ -140,17 +140,23 @@ class WorkerProcess:
 
     def end(self) -> None:
         """Say so and hang up, so that the worker ends; kill it if it does not."""
+        self._end()
+
+    def _end(self) -> bool:
+        """The same; whether it had to be killed."""
         process = self._process
         if process is None:
-            return
+            return False
         with suppress(OSError):  # it has died
             self._send(b"")
         self._hang_up()
         process.join(_GRACE)
-        if process.exitcode is None:
+        stays = process.exitcode is None
+        if stays:
             self.kill()
             process.join(_GRACE)
         self._process = None
+        return stays
 
     def forsake(self) -> None:
         """Let go, in a forked child, of the parent's worker."""
@@ -206,12 +212,12 @@ class WorkerProcess:
         process = self._process
         assert process is not None
         pid = process.pid
-        self.end()
+        stayed = self._end()
         last = self._seat.last()
         began = last is not None and last[0] == batch_id
-        text = f"a worker (process {pid}) {how_it_ended(process.exitcode)}"
+        how, causes = fate(process.exitcode, stayed=stayed)
+        text = f"a worker (process {pid}) {how}"
         log.debug("%s", text)
-        causes = likely_causes(process.exitcode)
         if not began:
             return Lost(WorkerLost(f"{text} before it ran anything", causes), innocent=True)
         assert last is not None
@@ -286,12 +292,6 @@ def _no_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _not_started(error: Exception) -> Lost:
-    lost = WorkerLost(f"no worker could be started: {error}")
-    lost.__cause__ = error
-    return Lost(lost)
 
 
 def _kill(pid: int) -> None:

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from parallelcfg import Parallel, TaskError, WorkerLost, delayed
+from parallelcfg.backends import workers
 
 BACKENDS = ["loky", "multiprocessing"]
 START_METHODS = ["spawn", "forkserver", "fork"]
@@ -384,6 +385,23 @@ def test_when_nobody_knows_which_task_it_was_all_are_named(backend, covers):
     assert "while it sent results back with task 0, work(0), " in str(caught.value)
     assert "and 1 more, in its hands" in str(caught.value)
     covers("SIGKILL", backend, "no suspect")
+
+
+def make_a_daemon():
+    os.closerange(3, 256)
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [("loky", "ended with exit code 0"), ("multiprocessing", "closed its connection and did not end")],
+)
+def test_a_worker_whose_connection_a_task_closes_is_told_as_such(backend, said, monkeypatch, covers):
+    monkeypatch.setattr(workers, "_GRACE", 0.2)  # it stays for longer, in case that its parent is dying
+    with pytest.raises(WorkerLost, match=rf"{said} .* make_a_daemon\(\)") as caught:
+        Parallel(n_jobs=2, backend=backend)([delayed(make_a_daemon)()])
+    assert "SIGKILL" not in str(caught.value)
+    assert "something closed its file descriptors" in str(caught.value)
+    covers("closed descriptors", backend, "task")
 
 
 def announce(folder, number):
