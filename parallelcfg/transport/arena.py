@@ -182,9 +182,10 @@ def make_owned_folder(base: str) -> str:
 
 def discard_folder(folder: str) -> None:
     """Remove a folder, unless it is the parent's of this forked process."""
-    if owner(os.path.join(folder, "")) == os.getpid():
-        remove_folder(folder)
-    _folders.discard(folder)
+    with suppress(OSError):  # no call fails over tidying, which is tried again at exit
+        if owner(os.path.join(folder, "")) == os.getpid():
+            remove_folder(folder)
+        _folders.discard(folder)
 
 
 @atexit.register

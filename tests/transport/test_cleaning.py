@@ -1,5 +1,6 @@
 """Nothing stays behind, however a process ends; and nothing of a living process is touched."""
 
+import errno
 import gc
 import os
 import signal
@@ -271,3 +272,21 @@ def test_ten_thousand_calls_with_an_array_leave_nothing():
             parallel(delayed(len)(array) for _ in range(2))
         assert state() == before
         assert me.memory_info().rss - resident < 5 << 20
+
+
+def test_a_folder_that_cannot_be_removed_now_is_at_exit_and_keeps_no_other(tmp_path, monkeypatch):
+    folders = [arena.make_owned_folder(str(tmp_path)) for _ in range(3)]
+    refused = set(folders[:2])
+
+    def remove(path):
+        if path in refused:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        files.remove_folder(path)
+
+    monkeypatch.setattr(arena, "remove_folder", remove)
+    arena.discard_folder(folders[0])
+    arena.discard_all()
+    assert sorted(map(str, tmp_path.iterdir())) == sorted(refused)
+    refused.clear()
+    arena.discard_all()
+    assert list(tmp_path.iterdir()) == []
