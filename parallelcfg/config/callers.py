@@ -20,7 +20,7 @@ _BETWEEN = frozenset({__name__.partition(".")[0], "joblib"})
 def caller_frame() -> FrameType | None:
     """The nearest frame outside of this package; None where there is none."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.stack costs milliseconds
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+    while frame is not None and str(frame.f_globals.get("__name__") or "").partition(".")[0] in _BETWEEN:
         frame = frame.f_back
     return frame
 

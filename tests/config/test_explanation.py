@@ -41,6 +41,14 @@ def test_a_task_tells_a_lock_beyond_the_ceiling_once(world):
     ]
 
 
+@pytest.mark.parametrize("names", [{}, {"__name__": None}, {"__name__": 3}])
+def test_code_that_is_in_no_module_is_a_caller(world, names):
+    source = compile("config = get_config(n_jobs=2)", "<made up>", "exec")
+    made = {**names, "get_config": get_config}
+    exec(source, made)
+    assert explain("n_jobs", made["config"]).steps[0].origin == "<made up>:1"
+
+
 def test_every_layer_of_code_names_its_line(world):
     set_config(verbose=1)
     place_of_set = here()
