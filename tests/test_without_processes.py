@@ -103,6 +103,40 @@ def test_a_process_backend_falls_back_with_one_warning_that_says_why(missing: st
     assert asked.removeprefix("threading 2 ") in strict
 
 
+@pytest.mark.parametrize("nothing", ["None", "''"])
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_a_python_without_an_executable_falls_back_and_names_the_remedy(backend: str, nothing: str) -> None:
+    warned, after = program(
+        f"own, sys.executable = sys.executable, {nothing}",
+        f"""
+        parallel, warned = run(n_jobs=2, backend={backend!r})
+        print(parallel.backend_name, *warned)
+        import multiprocessing
+        sys.executable = own
+        multiprocessing.set_executable(own)
+        print(run(n_jobs=2, backend={backend!r})[0].backend_name)
+        """,
+    )
+    assert warned.startswith(f"threading backend is threading in place of {backend}: ")
+    assert "set sys.executable, and call multiprocessing.set_executable" in warned
+    assert after == backend
+
+
+def test_the_standard_library_may_know_an_executable_that_sys_does_not() -> None:
+    lines = program(
+        """
+        import multiprocessing
+        multiprocessing.set_executable(sys.executable)
+        sys.executable = None
+        """,
+        """
+        for backend in ("loky", "multiprocessing"):
+            print(run(n_jobs=2, backend=backend)[0].backend_name)
+        """,
+    )
+    assert lines == ["threading", "multiprocessing"]
+
+
 def test_parameters_of_a_process_backend_are_still_checked() -> None:
     lines = program(
         MISSING["multiprocessing"],

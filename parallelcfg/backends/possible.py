@@ -1,4 +1,4 @@
-"""What this interpreter can start: processes, threads, neither. Each question is asked once."""
+"""What this interpreter can start: processes, threads, neither. What can't change is asked once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _WEBASSEMBLY = frozenset({"emscripten", "wasi"})
 _SEMAPHORE = 1  # the kind, as `multiprocessing.synchronize` numbers them
 
 
-def no_processes() -> str:
-    """Why worker processes can't be had here; empty where they can."""
-    return _ending() or _no_processes_at_all()
+def no_processes(backend: object) -> str:
+    """Why worker processes of a backend can't be had here; empty where they can."""
+    return _ending() or _no_processes_at_all() or _no_interpreter(backend)
 
 
 @cache
@@ -37,6 +37,18 @@ def _no_processes_at_all() -> str:
     except OSError as error:
         return f"this system gives multiprocessing no semaphores ({error})"
     return ""
+
+
+def _no_interpreter(backend: object) -> str:
+    """Whether nobody knows what to start: a program that embeds Python may have to say it.
+
+    The standard library can be told, and knows what `sys` said when it was imported. loky asks both.
+    """
+    spawn = sys.modules.get("multiprocessing.spawn")
+    known = sys.executable if spawn is None else spawn.get_executable()
+    if known and (sys.executable or backend != "loky"):
+        return ""
+    return "no Python to start is known: set sys.executable, and call multiprocessing.set_executable with it"
 
 
 def no_threads() -> str:

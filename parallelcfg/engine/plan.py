@@ -89,7 +89,7 @@ class Plan:
         if self.around.unpacking:
             return False
         if in_processes(self.backend.name):
-            return not (is_daemon() or no_processes())
+            return not (is_daemon() or no_processes(self.backend.name))
         return self.backend.name != "threading" or not no_threads()
 
     @property
@@ -197,10 +197,11 @@ def _remembered(config: Config, around: Surroundings, cpus: int) -> Plan | None:
 
 def _surroundings(config: Config) -> Surroundings:
     scope, default = current_scope(), _default_backend()
-    processes = in_processes(asked_backend(config, default))
+    asked = asked_backend(config, default)
+    processes = in_processes(asked)
     return Surroundings(
         worker.depth if scope is None else scope.depth,
-        no_processes() if processes else "",  # looked up only where it matters: it imports multiprocessing
+        no_processes(asked) if processes else "",  # only where it matters: it imports multiprocessing
         no_threads(),
         daemon=processes and is_daemon(),
         default=default,
