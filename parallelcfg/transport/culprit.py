@@ -16,16 +16,53 @@ from parallelcfg.transport.byvalue import is_generic
 from parallelcfg.transport.pickling import PROTOCOL, pickle_with
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from parallelcfg.transport.pickling import BufferCallback, Reducers
 
-__all__ = ["culprit"]
+__all__ = ["complaint", "culprit", "reason"]
 
 _MAX_DEPTH = 40
 
 #: A part of an object: what to write behind the object's own path, and the part itself.
 Part = tuple[str, Any]
+
+
+def complaint(error: BaseException | None, whole: str, parts: Iterable[tuple[str, object]]) -> str:
+    """What a pickler could not do, and why.
+
+    Parameters
+    ----------
+    error : BaseException or None
+        What it raised.
+    whole : str
+        What to name if no part is found to be in the way.
+    parts : iterable of (str, object)
+        What may be, with the names of it.
+
+    Examples
+    --------
+    >>> complaint(ValueError("no"), "it", [])
+    "can't pickle it: no"
+    """
+    tried = () if _out_of_stack(error) else parts  # which part was on top of the stack says nothing
+    where = next(filter(None, (culprit(part, name) for name, part in tried)), whole)
+    return f"can't pickle {where}: {reason(error)}"
+
+
+def reason(error: BaseException | None) -> str:
+    """What a pickler's error says; what to do, where the stack was too short for it."""
+    if _out_of_stack(error):
+        return (
+            "it is nested too deep, or the call is made too deep in the stack; "
+            "sys.setrecursionlimit allows more"
+        )
+    return str(error)
+
+
+def _out_of_stack(error: BaseException | None) -> bool:
+    behind = None if error is None else error.__context__  # cloudpickle makes another error of it
+    return isinstance(error, RecursionError) or isinstance(behind, RecursionError)
 
 
 def culprit(obj: object, name: str = "object", *, seconds: float = 2.0) -> str | None:

@@ -127,11 +127,11 @@ def _dumps_by_value(
     except MemoryError:
         raise
     except Exception as exc:
-        if name is None:
-            raise TaskNotPicklable(f"can't be pickled: {exc}") from exc
-        from parallelcfg.transport.culprit import culprit
+        from parallelcfg.transport.culprit import complaint, reason
 
-        raise TaskNotPicklable(f"can't pickle {culprit(obj, name) or name}: {exc}") from exc
+        if name is None:
+            raise TaskNotPicklable(f"can't be pickled: {reason(exc)}") from exc
+        raise TaskNotPicklable(complaint(exc, name, [(name, obj)])) from exc
 
 
 def _dump(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from parallelcfg.errors import TaskNotPicklable
-from parallelcfg.transport.culprit import culprit
+from parallelcfg.transport.culprit import complaint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +39,7 @@ def refusal(batch: Batch, position: int, dumps: Callable[[object], object]) -> E
     except TaskNotPicklable as error:
         task = f"task {batch.indices[position]}, {batch.call_text(position)}"
         named = [("function", function), ("args", args), *kwargs.items()]
-        where = next(filter(None, (culprit(part, name) for name, part in named)), "it")
-        reason = f"can't pickle {where}: {error.__cause__}"
+        reason = complaint(error.__cause__, "it", named)
         refused = TaskNotPicklable(f"{task}, can't be sent to a worker: {reason}")
         refused.__cause__ = error.__cause__
         return refused

@@ -12,6 +12,7 @@ import types
 import cloudpickle
 import pytest
 
+from parallelcfg import Parallel, delayed
 from parallelcfg.errors import TaskNotPicklable
 from parallelcfg.transport import pickling
 from parallelcfg.transport.culprit import culprit
@@ -476,6 +477,28 @@ def test_deep_nesting_is_an_error_and_no_crash():
         nested = [nested]
     with pytest.raises(TaskNotPicklable, match="recursion"):
         pickling.dumps(nested)
+
+
+class Deep:
+    """What a pickler meets at the end of the stack."""
+
+    def __reduce__(self):
+        raise RecursionError("maximum recursion depth exceeded")
+
+
+@pytest.mark.parametrize(("name", "said"), [("args", "can't pickle args"), (None, "can't be pickled")])
+def test_a_stack_that_is_too_short_is_told_and_blamed_on_nobody(name, said):
+    with pytest.raises(TaskNotPicklable) as caught:
+        pickling.dumps([abs, Deep()], name=name)
+    assert str(caught.value) == (
+        f"{said}: it is nested too deep, or the call is made too deep in the stack; "
+        "sys.setrecursionlimit allows more"
+    )
+
+
+def test_a_task_for_which_the_stack_is_too_short_says_so():
+    with pytest.raises(TaskNotPicklable, match=r"^task 1, abs\(.*can't pickle it: .*sys\.setrecursionlimit"):
+        Parallel(n_jobs=2)([delayed(abs)(1), delayed(abs)(Deep())])
 
 
 def test_cycles_are_searched_too():
