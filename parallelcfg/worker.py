@@ -176,8 +176,17 @@ def run_apart(
             return _pack(run(LocalBoard(), batch_id, batch, orders, patience), parcels.dumps)
 
 
+_NOT_HERE = (
+    "a worker imports the modules that its tasks are of: after a change of sys.path, parallelcfg.shutdown() "
+    "makes room for new workers; a module that only the caller has travels after "
+    "cloudpickle.register_pickle_by_value(module)"
+)
+
+
 def _unreadable(error: BaseException, count: int) -> Reply | Lost:
     """What to say about a batch that can't be unpacked here."""
+    if isinstance(error, ModuleNotFoundError):
+        add_note(error, _NOT_HERE)
     exception, text = pack_exception(error)
     if count > 1:  # sent again one by one, the culprit shows itself
         return Lost(exception)

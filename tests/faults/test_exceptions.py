@@ -7,7 +7,9 @@ import os
 import sys
 import threading
 import time
+import types
 
+import cloudpickle
 import pytest
 
 from parallelcfg import Parallel, TaskError, TaskFailure, delayed
@@ -268,6 +270,25 @@ class NotPicklable:
 class NotUnpicklable:
     def __reduce__(self):
         return _raise, ()
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("backend", PROCESSES)
+def test_a_module_that_only_the_caller_has_names_the_remedy(backend, count, monkeypatch, covers):
+    made = types.ModuleType("made_in_memory")
+    exec("def double(x): return 2 * x", made.__dict__)
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    tasks = [delayed(made.double)(x) for x in range(count)]
+    with pytest.raises(ModuleNotFoundError, match="made_in_memory") as caught:
+        Parallel(n_jobs=2, backend=backend, batch_size=count)(tasks)
+    remedies = next(note for note in caught.value.__notes__ if "register_pickle_by_value" in note)
+    assert "parallelcfg.shutdown()" in remedies
+    cloudpickle.register_pickle_by_value(made)
+    try:
+        assert Parallel(n_jobs=2, backend=backend)(tasks) == [2 * x for x in range(count)]
+    finally:
+        cloudpickle.unregister_pickle_by_value(made)
+    covers("module of the caller alone", backend, "function")
 
 
 def give(kind):
