@@ -40,8 +40,23 @@ def with_slots(cls: type, reduced: Any) -> Any:
     slots = vars(cls).get("__slots__")
     if slots is None or reduced is NotImplemented or reduced[0].__name__ != "_make_skeleton_class":
         return reduced
-    make, (metaclass, name, bases, namespace, *rest), *state = reduced
-    return make, (metaclass, name, bases, {**namespace, "__slots__": slots}, *rest), *state
+    make, args, *state = reduced
+    return _slotted, (slots, make, *args), *state
+
+
+def _slotted(
+    slots: Any,
+    make: Callable[..., type],
+    metaclass: type,
+    name: str,
+    bases: tuple[Any, ...],
+    namespace: dict[str, Any],
+    *rest: Any,
+) -> type:
+    try:
+        return make(metaclass, name, bases, {**namespace, "__slots__": slots}, *rest)
+    except Exception:  # some have slots without saying so, and may not say so, such as `typing.NamedTuple`
+        return make(metaclass, name, bases, namespace, *rest)
 
 
 def _generic(name: str) -> Any:

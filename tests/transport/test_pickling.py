@@ -239,15 +239,20 @@ def test_instances_of_the_main_modules_classes_with_slots_come_back_as_such():
             __slots__ = ("__dict__",)
         code = "import sys; from parallelcfg.transport import load\\n" \\
                "objects = load.loads(sys.stdin.buffer.read())\\n" \\
-               "for each in objects: object.__setattr__(each, 'x', 5)\\n" \\
+               "for each in objects[:-1]: object.__setattr__(each, 'x', 5)\\n" \\
+               "assert objects[-1].double() == 10\\n" \\
                "dicts = [hasattr(each, '__dict__') for each in objects]\\n" \\
                "sys.stdout.buffer.write(load.dumps((objects, dicts), None))"
-        classes = [Data, Frozen, Text, Private, Open]
+        class Row(typing.NamedTuple):
+            x: int = 5
+            def double(self):
+                return 2 * self.x
+        classes = [Data, Frozen, Text, Private, Open, Row]
         sent = pickling.dumps([each() for each in classes])
         back = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True)
         objects, dicts = pickling.loads(back.stdout)
-        assert [type(each) for each in objects] == classes and [each.x for each in objects] == [5] * 5
-        assert dicts == [hasattr(each, "__dict__") for each in objects] == [False] * 4 + [True]
+        assert [type(each) for each in objects] == classes and [each.x for each in objects] == [5] * 6
+        assert dicts == [hasattr(each, "__dict__") for each in objects] == [False] * 4 + [True, False]
     """)
 
 
