@@ -131,10 +131,10 @@ def run_bytes(payload: tuple[int, bytes, Ticket | None, bytes, int, float | None
         number of tasks, seconds of patience or None).
     """
     batch_id, packed_orders, ticket, packed, count, patience = payload
-    orders, scope = _read_orders(packed_orders)
+    orders, scope, arriving = _read_orders(packed_orders)
     load.expect(ticket)
     apply_limit(orders.threads or scope.cpus, explicit=orders.threads is not None)
-    with entered(scope._replace(unpacking=True)):
+    with entered(arriving):
         try:  # inside the scope: unpacking imports the user's modules, which may hold loops of their own
             batch = Batch.of(*load.loads(packed))
         except BaseException as error:
@@ -163,7 +163,7 @@ def run_apart(
     from parallelcfg.transport import parcels
 
     batch_id, packed_orders, parcel, count, patience = payload
-    orders, _ = _read_orders(packed_orders)
+    orders, *_ = _read_orders(packed_orders)
     threads, explicit = orders.threads or cpus, orders.threads is not None
     scope = orders.scope._replace(cpus=cpus)
     with limited(threads, explicit=explicit), limited_thread(threads, explicit=explicit):
@@ -251,18 +251,19 @@ def start(own: Seat, level: int, send: Callable[[object], None]) -> None:
 depth = 0
 
 
-_orders: tuple[bytes, Orders, Scope] | None = None
+_orders: tuple[bytes, Orders, Scope, Scope] | None = None
 
 
-def _read_orders(packed: bytes) -> tuple[Orders, Scope]:
-    """Unpickle a call's orders once, not once per batch; and what this worker's tasks inherit under them."""
+def _read_orders(packed: bytes) -> tuple[Orders, Scope, Scope]:
+    """Unpickle a call's orders once, not once per batch; and what tasks inherit here, and on their way."""
     global _orders  # noqa: PLW0603 - a cache of one entry: a worker seldom serves two calls at a time
     found = _orders
     if found is None or found[0] != packed:
         orders: Orders = pickle.loads(packed)
-        _orders = found = packed, orders, _scope_of(seat or board, orders)
+        scope = _scope_of(seat or board, orders)
+        _orders = found = packed, orders, scope, scope._replace(unpacking=True)
         if tell_parent is not None and found[1].habits is not None:
-            with entered(found[2]._replace(unpacking=True)):  # categories of warnings may be, too
+            with entered(found[3]):  # categories of warnings may be, too
                 adopt(found[1].habits, tell_parent)
         for prepare in found[1].setup:
             prepare()
