@@ -8,7 +8,9 @@ from operator import length_hint
 from types import CodeType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
+from parallelcfg.config.state import said_at
 from parallelcfg.core.actions import Limits
+from parallelcfg.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -72,7 +74,12 @@ def in_flight(plan: Plan, workers: int) -> int | None:
         return 1
     from parallelcfg.config.arithmetic import tasks_ahead
 
-    return tasks_ahead(plan.config.pre_dispatch, workers)
+    said = plan.config.pre_dispatch
+    try:
+        return tasks_ahead(said, workers)
+    except ValueError as error:  # right for some numbers of jobs, but not for this one
+        where = said_at(plan.config, "pre_dispatch")
+        raise ConfigError([f"pre_dispatch={said!r}: {error}{where}"]) from None
 
 
 def limits(plan: Plan, workers: int, deadline: float | None) -> Limits:

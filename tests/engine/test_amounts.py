@@ -1,7 +1,8 @@
-"""How many tasks there are, known before any is taken."""
+"""How many: tasks there are, known before any is taken; batches ahead."""
 
 import pytest
 
+from parallelcfg import ConfigError, Parallel, delayed
 from parallelcfg.engine.amounts import total_of
 
 
@@ -39,3 +40,16 @@ def test_a_begun_generator_tells_what_is_left():
     assert total_of(tasks) == 4
     list(tasks)
     assert total_of(tasks) is None
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said", "reason"),
+    [(4, "100 / (n_jobs - 4)", "divides by zero when n_jobs is 4"), (200, "n_jobs ** 3", "up to 1,000,000")],
+)
+def test_an_expression_that_fails_for_this_number_of_jobs_is_told_with_its_place(jobs, said, reason):
+    parallel = Parallel(n_jobs=jobs, backend="threading", pre_dispatch=said)
+    with pytest.raises(ConfigError) as told:
+        parallel([delayed(abs)(-1)])
+    assert f"pre_dispatch='{said}': " in str(told.value)
+    assert reason in str(told.value)
+    assert "test_amounts.py:" in str(told.value)
