@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import parallelcfg
-from parallelcfg.backends.possible import is_daemon
+from parallelcfg.backends.possible import is_daemon, no_processes
 from parallelcfg.config.callers import notebook
 from parallelcfg.transport import parcels, pickling, store
 from parallelcfg.transport.culprit import culprit
@@ -208,6 +208,7 @@ def beside() -> object:
         ("numpy", beside, (bytes(1 << 16),)),
         ("IPython.core.getipython", notebook, None),
         ("multiprocessing.process", is_daemon, False),
+        ("multiprocessing.spawn", lambda: no_processes("loky"), ""),
     ],
 )
 def test_what_another_thread_is_still_importing_is_not_there_yet(

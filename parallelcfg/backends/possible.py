@@ -44,8 +44,8 @@ def _no_interpreter(backend: object) -> str:
 
     The standard library can be told, and knows what `sys` said when it was imported. loky asks both.
     """
-    spawn = sys.modules.get("multiprocessing.spawn")
-    known = sys.executable if spawn is None else spawn.get_executable()
+    get_executable = getattr(sys.modules.get("multiprocessing.spawn"), "get_executable", None)
+    known = sys.executable if get_executable is None else get_executable()
     if known and (sys.executable or backend != "loky"):
         return ""
     return "no Python to start is known: set sys.executable, and call multiprocessing.set_executable with it"

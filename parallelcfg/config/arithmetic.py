@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LONGEST", "PATTERN", "evaluate", "tasks_ahead"]
+__all__ = ["LONGEST", "PATTERN", "batches_ahead", "evaluate"]
 
 #: What the language is written with, for the JSON Schema too: no other names, no comments, no other digits.
 PATTERN = r"(n_jobs|[-+*/%().0-9_\s])+"
@@ -87,7 +87,7 @@ def evaluate(expression: str, n_jobs: int) -> int:
         raise ValueError(f"divides by zero when n_jobs is {n_jobs}") from None
 
 
-def tasks_ahead(pre_dispatch: int | str, n_jobs: int) -> int | None:
+def batches_ahead(pre_dispatch: int | str, n_jobs: int) -> int | None:
     """How many batches a valid ``pre_dispatch`` lets run ahead of the workers.
 
     Parameters
@@ -104,7 +104,7 @@ def tasks_ahead(pre_dispatch: int | str, n_jobs: int) -> int | None:
 
     Examples
     --------
-    >>> tasks_ahead("n_jobs - 1", 1), tasks_ahead("all", 4)
+    >>> batches_ahead("n_jobs - 1", 1), batches_ahead("all", 4)
     (1, None)
     """
     if pre_dispatch == "all":

@@ -63,18 +63,15 @@ class CodeLayer(dict[str, Sourced]):
         return rest
 
 
-def stacked(
-    layers: tuple[Mapping[str, Sourced], ...], top: Mapping[str, Sourced]
-) -> tuple[Mapping[str, Sourced], ...]:
+def stacked(layers: tuple[CodeLayer, ...], top: CodeLayer) -> tuple[CodeLayer, ...]:
     """Put a layer on top of others.
 
     Examples
     --------
-    >>> stacked(({},), {})
+    >>> stacked((CodeLayer({}),), CodeLayer({}))
     ({},)
     """
-    kept = (layer.below(top) if isinstance(layer, CodeLayer) else layer for layer in layers)
-    return (*filter(None, kept), top)
+    return (*filter(None, (layer.below(top) for layer in layers)), top)
 
 
 def split(key: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 from parallelcfg.config.callers import caller_origin, warn_caller
-from parallelcfg.config.snapshot import UNSET, Config, Origin, Sourced
+from parallelcfg.config.snapshot import UNSET, Config, Origin
 from parallelcfg.errors import ConfigError, ConfigWarning
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from parallelcfg.config.resolve import Recent, Resolver
     from parallelcfg.errors import ParallelWarning, Problem
     from parallelcfg.typing import Keys
-
-    Layer = Mapping[str, Sourced]
 
 __all__ = [
     "Handle",
@@ -67,7 +65,7 @@ class Process:
         self._recent: Recent | None = None
         self._told: set[str] = set()
         self._lock = threading.Lock()
-        self.layers: tuple[Layer, ...] = ()
+        self.layers: tuple[CodeLayer, ...] = ()
         self.notices: tuple[Problem, ...] = ()
         self.has_locks = False
 
@@ -98,14 +96,14 @@ class Process:
         self.has_locks = found.has_locks
         return found.config
 
-    def add(self, layer: Layer) -> None:
+    def add(self, layer: CodeLayer) -> None:
         """Put a checked layer above those of its kind; the command line stays on top."""
         from parallelcfg.config.layers import stacked
 
         with self._lock:
             self.layers = tuple(sorted(stacked(self.layers, layer), key=_is_command_line))
 
-    def remove(self, layer: Layer) -> None:
+    def remove(self, layer: CodeLayer) -> None:
         """Take a layer away, if it is still there."""
         with self._lock:
             self.layers = tuple(one for one in self.layers if one is not layer)
@@ -123,7 +121,7 @@ class Process:
         return True
 
 
-def _is_command_line(layer: Layer) -> bool:
+def _is_command_line(layer: CodeLayer) -> bool:
     return any(said.origin.layer == "command_line" for said in layer.values())
 
 

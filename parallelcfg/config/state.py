@@ -6,7 +6,7 @@ The ContextVar of the package. Standard library only: workers import this.
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from parallelcfg.config import policy, process
 from parallelcfg.errors import ConfigError, ConfigWarning
@@ -77,7 +77,7 @@ def push(layer: CodeLayer) -> None:
     from parallelcfg.config.layers import stacked
 
     outer = _state.get(_OUTSIDE)
-    _state.set(_State(outer.scope, cast("tuple[CodeLayer, ...]", stacked(outer.layers, layer))))
+    _state.set(_State(outer.scope, stacked(outer.layers, layer)))
 
 
 def latest(owner: object) -> CodeLayer | None:

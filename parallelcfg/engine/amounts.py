@@ -72,11 +72,11 @@ def in_flight(plan: Plan, workers: int) -> int | None:
     """Batches that may be out: ``pre_dispatch``, which counts batches as in joblib."""
     if plan.backend.traits.in_caller:
         return 1
-    from parallelcfg.config.arithmetic import tasks_ahead
+    from parallelcfg.config.arithmetic import batches_ahead
 
     said = plan.config.pre_dispatch
     try:
-        return tasks_ahead(said, workers)
+        return batches_ahead(said, workers)
     except ValueError as error:  # right for some numbers of jobs, but not for this one
         where = said_at(plan.config, "pre_dispatch")
         raise ConfigError([f"pre_dispatch={said!r}: {error}{where}"]) from None

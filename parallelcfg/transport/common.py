@@ -166,16 +166,14 @@ class Common:
         if not _may_be_large(value) or not all_the_same(column):
             return column
         key = _key(value)
-        known = self._known.get(key)
+        known = self._known.pop(key, None)  # it is the last one from now on
         if known is None:
-            seen = place in self._last and _key(self._last[place]) == key
-            news = place in self._last and not seen and len(column) == 1
+            before = self._last.get(place, self)  # not None, which may be the value
+            news = before is not self and _key(before) != key and len(column) == 1
             self._last[place] = value
             if news or not self._make_room(used):  # each task has its own, so far
                 return column
             known = self._pickled(value, least)
-        else:
-            del self._known[key]  # the last one now
         self._known[key] = known
         if known.pickled is None:
             return column
@@ -188,7 +186,7 @@ class Common:
         idle = iter([item for item in self._known.items() if not item[1].users and item[1] not in used])
         while not (room := self._has_room()) and (item := next(idle, None)) is not None:
             key, known = item
-            del self._known[key]
+            self._known.pop(key, None)  # the stream may be closed meanwhile
             self._sharing.release(known.name)
             self._apart = {pair for pair in self._apart if known not in pair}
         return room

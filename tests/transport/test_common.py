@@ -147,6 +147,26 @@ def test_what_is_on_its_way_is_kept(make_sharing):
         assert [f(*a, **k) for f, a, k in Batch.of(*load.loads(data)).calls()] == [16 << 20] * 2
 
 
+def test_a_stream_may_be_closed_while_its_batch_is_pickled(make_sharing):
+    common, value = Common(make_sharing()), Counted()
+
+    class Known(dict):
+        """Is forgotten as soon as somebody has looked, as by another thread."""
+
+        def get(self, *args):
+            common.forget()
+            return super().get(*args)
+
+        def pop(self, *args):
+            common.forget()
+            return super().pop(*args)
+
+    for user in range(3):
+        data = common.dumps(columns(2 * user, [(size_of, (value,), {})] * 2), user=user)
+        assert [f(*a, **k) for f, a, k in Batch.of(*load.loads(data)).calls()] == [200_000] * 2
+        common._known = Known(common._known)
+
+
 def test_what_one_batch_uses_is_kept_together(make_sharing):
     common = Common(make_sharing())
     values = tuple(Counted(16 << 20) for _ in range(12))

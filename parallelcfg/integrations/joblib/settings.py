@@ -15,7 +15,7 @@ from parallelcfg.engine.plan import backend_asked_for
 from parallelcfg.parallel import Parallel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Said", "said_by"]
 
@@ -117,30 +117,19 @@ def _translated(
 
 def _convert(keys: dict[str, Any]) -> None:
     """Give values that joblib takes a form that parallelcfg takes."""
-    if "n_jobs" in keys:  # joblib takes whatever int() takes
-        keys["n_jobs"] = int(keys["n_jobs"])
-    if "verbose" in keys:
-        keys["verbose"] = max(0, int(keys["verbose"]))
-    if isinstance(keys.get("batch_size"), bool):
-        keys["batch_size"] = int(keys["batch_size"])
-    if isinstance(keys.get("pre_dispatch"), (float, str)):
-        keys["pre_dispatch"] = _ahead(keys["pre_dispatch"])
-    if keys.get("max_nbytes") is not None:
-        keys["max_nbytes"] = _size(keys["max_nbytes"])
-    if isinstance(keys.get("mmap_mode"), str):
-        keys["mmap_mode"] = _LONG_MODES.get(keys["mmap_mode"], keys["mmap_mode"])
-    if keys.get("timeout") == inf:
-        keys["timeout"] = None
-    if keys.get("temp_folder") is not None:
-        keys["temp_folder"] = str(keys["temp_folder"])
+    for key, convert in _CONVERSIONS.items():
+        if keys.get(key) is not None:
+            keys[key] = convert(keys[key])
 
 
-def _ahead(said: float | str) -> int | str:
+def _ahead(said: object) -> object:
     """Whole batches, as far as this is one number: joblib knows ``"1e3"`` too."""
+    if not isinstance(said, (float, str)):
+        return said
     try:
         return int(float(said))
     except (OverflowError, ValueError):
-        return str(said)
+        return said
 
 
 def _size(said: float | str) -> int | None:
@@ -149,3 +138,16 @@ def _size(said: float | str) -> int | None:
 
     size = memstr_to_bytes(said) if isinstance(said, str) else said
     return max(0, int(size)) if size < inf else None
+
+
+#: What joblib takes: whatever ``int()`` does, True as a number, numpy's names of modes, inf as no limit.
+_CONVERSIONS: dict[str, Callable[[Any], object]] = {
+    "n_jobs": int,
+    "verbose": lambda said: max(0, int(said)),
+    "batch_size": lambda said: int(said) if isinstance(said, bool) else said,
+    "pre_dispatch": _ahead,
+    "max_nbytes": _size,
+    "mmap_mode": lambda said: _LONG_MODES.get(said, said) if isinstance(said, str) else said,
+    "timeout": lambda said: None if said == inf else said,
+    "temp_folder": str,
+}
